@@ -1,0 +1,1 @@
+"""Train, prompt and honestly compare pretrained language models as judges of opinions."""

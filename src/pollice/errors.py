@@ -1,0 +1,62 @@
+"""Every error that pollice raises, as one tree.
+
+Knows nothing about what raises them: the sentence stands where the error is raised.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class PolliceError(Exception):
+    """The root: one sentence that says what was expected, what was found and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UserError(PolliceError):
+    """Something that the user can mend: the command line exits with 2 and no traceback."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class DataError(UserError):
+    """A data set that cannot be read, or does not hold what a labelled data set must."""
+
+
+class SplitError(UserError):
+    """A split that the data set cannot give."""
+
+
+class OptionError(UserError):
+    """An unknown option, or a value outside its range."""
+
+
+class SourceError(UserError):
+    """A checkpoint or data set that cannot be found, fetched or trusted."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that does not fit the method: a missing head, tokenizer or template."""
+
+
+class PromptError(UserError):
+    """A template, label word or example that cannot make a sound prompt."""
+
+
+class PredictionsError(UserError):
+    """A predictions table that cannot be read, or tables that cannot be compared."""
+
+
+class RunError(UserError):
+    """A run or predictor folder that is incomplete, or belongs to another experiment."""
+
+
+class TrainingError(UserError):
+    """A training run that cannot go on: its loss is no longer a number."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
+    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{nearest[0]}'?" if nearest else ""

@@ -1,0 +1,1 @@
+"""Ways to learn: one file is one method, and its file name is its name."""

@@ -1,0 +1,116 @@
+"""Words and word pairs, weighted by how rare they are, under a logistic regression."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from safetensors.numpy import load_file, save_file
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from pollice.data import Dataset
+from pollice.errors import DataError
+from pollice.method import OPTIONS, Method
+from pollice.models.heads import LinearHead, fit_head
+from pollice.prediction import Predictor, Scores
+from pollice.progress import stage
+
+_STRENGTHS = (1.0, 4.0, 16.0, 64.0)
+
+
+class BagOfWords(Predictor):
+    """TF-IDF of word n-grams and a linear head."""
+
+    def __init__(
+        self, vectorizer: TfidfVectorizer, head: LinearHead, label_names: tuple[str, ...]
+    ) -> None:
+        self.label_names = label_names
+        self._vectorizer = vectorizer
+        self._head = head
+        self._tokenize = vectorizer.build_tokenizer()
+
+    @property
+    def parameters(self) -> int:
+        """The weights of the head."""
+        return self._head.weight.size + self._head.bias.size
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Score texts; their tokens are words, and none is ever cut."""
+        words = [len(self._tokenize(text)) for text in texts]
+        features = self._vectorizer.transform(texts) if len(texts) else None
+        return Scores(
+            probabilities=np.zeros((0, len(self.label_names)))
+            if features is None
+            else self._head.predict_proba(features),
+            tokens=np.array(words, np.int64),
+            truncated=np.zeros(len(texts), np.bool_),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the vocabulary as JSON and the weights as safetensors."""
+        terms = [str(term) for term in self._vectorizer.get_feature_names_out()]
+        content = {
+            "label_names": self.label_names,
+            "ngrams": self._vectorizer.ngram_range[1],
+            "terms": terms,
+        }
+        (folder / "vocabulary.json").write_text(json.dumps(content), encoding="utf-8")
+        arrays = {**self._head.arrays(), "idf": np.asarray(self._vectorizer.idf_, np.float64)}
+        save_file(arrays, folder / "head.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        content = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        arrays = load_file(folder / "head.safetensors")
+        vectorizer = _vectorizer(content["ngrams"])
+        vectorizer.set_params(vocabulary=content["terms"])
+        vectorizer.idf_ = arrays["idf"]
+        return cls(vectorizer, LinearHead.from_arrays(arrays), tuple(content["label_names"]))
+
+
+def _vectorizer(ngrams: int) -> TfidfVectorizer:
+    return TfidfVectorizer(
+        ngram_range=(1, ngrams),
+        sublinear_tf=True,
+        strip_accents="unicode",
+        token_pattern=r"(?u)\w+(?:'\w+)?|[!?]",  # one-letter words and marks say much of opinions
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class Baseline(Method):
+    """TF-IDF of words and word pairs, with logistic regression: what every other must beat."""
+
+    predictor_type = BagOfWords
+
+    ngrams: int = Field(default=2, ge=1, le=5)
+    """The most words of a feature: 2 takes words and word pairs."""
+    seed: int = 0
+    """Part of every method; nothing here is random."""
+
+    def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> BagOfWords:
+        """Fit on the training rows; the regularization is chosen by validation log loss."""
+        vectorizer = _vectorizer(self.ngrams)
+        with stage("Fitting baseline", total=len(train)) as advance:
+            try:
+                features = vectorizer.fit_transform(train.texts)
+            except ValueError as error:
+                raise DataError(
+                    "Expected words in the training texts, but found none. Check the text column."
+                ) from error
+            held_out = None
+            if len(validation):
+                held_out = (vectorizer.transform(validation.texts), validation.labels)
+            head = fit_head(
+                features,
+                train.labels,
+                train.label_names,
+                validation=held_out,
+                strengths=_STRENGTHS,
+            )
+            advance(len(train))
+        return BagOfWords(vectorizer, head, train.label_names)

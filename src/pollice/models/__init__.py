@@ -1,0 +1,1 @@
+"""Pretrained language models, and the predictors that several methods share."""

@@ -1,0 +1,277 @@
+"""(prompt, labels) -> log-likelihoods, by a causal language model in one forward pass a text.
+
+Knows nothing about calibration, and nothing about what the labels mean.
+
+A row of a batch is ``[endings][text][padding]`` behind a shared prefix. Order in memory does not
+matter: explicit positions put each ending after the text, and an explicit mask lets it see the
+prefix, the text and itself only. So all endings, and all words of several tokens, are one pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from pollice.models.batching import length_batches
+from pollice.prompts import Ending, Pieces
+
+_PREFIX_TOKENS = 512  # a long prefix is run in steps of this many, to bound its memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScores:
+    """What a causal model says of some texts."""
+
+    log_probabilities: NDArray[np.float64]
+    """``(texts, questions, labels)``; the probabilities of a question's labels sum to 1."""
+    hidden: NDArray[np.float32]
+    """``(texts, questions, width)``: the last hidden state where each answer would start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tree:
+    """The endings and the words of several tokens, as nodes that see their ancestors."""
+
+    tokens: Tensor
+    """``(nodes,)``."""
+    depths: Tensor
+    """``(nodes,)``: how many tokens after the text's last one a node stands."""
+    visible: Tensor
+    """``(nodes, nodes)``: whether a node sees another."""
+    answers: list[int]
+    """For each question, the node that predicts the first token of the label's words."""
+    words: list[list[list[list[tuple[int, int]]]]]
+    """For each question, label and word: (node, the token that it should predict)."""
+
+
+def _plant(endings: Sequence[Ending]) -> _Tree:
+    tokens: list[int] = []
+    parents: list[int | None] = []
+
+    def grow(parent: int | None, branch: Sequence[int]) -> list[int]:
+        nodes = []
+        for token in branch:
+            tokens.append(token)
+            parents.append(parent)
+            parent = len(tokens) - 1
+            nodes.append(parent)
+        return nodes
+
+    answers, words = [], []
+    for ending in endings:
+        answer = grow(None, ending.tokens)[-1]
+        answers.append(answer)
+        words.append(
+            [
+                [
+                    list(zip([answer, *grow(answer, word[:-1])], word, strict=True))
+                    for word in label_words
+                ]
+                for label_words in ending.words
+            ]
+        )
+    visible = torch.eye(len(tokens), dtype=torch.bool)
+    for node, parent in enumerate(parents):
+        if parent is not None:
+            visible[node] |= visible[parent]
+    return _Tree(
+        tokens=torch.tensor(tokens),
+        depths=visible.sum(dim=1) - 1,
+        visible=visible,
+        answers=answers,
+        words=words,
+    )
+
+
+class _SharedPrefix(DynamicLayer):
+    """One layer's keys and values of the prefix, lent to every row of every batch."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.lazy_initialization(layer.keys, layer.values)
+        self._keys: Tensor = layer.keys
+        self._values: Tensor = layer.values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Return the prefix and the new states, and keep only the prefix."""
+        rows = len(key_states)
+        return (
+            torch.cat([self._keys.expand(rows, -1, -1, -1), key_states], dim=-2),
+            torch.cat([self._values.expand(rows, -1, -1, -1), value_states], dim=-2),
+        )
+
+
+class CausalScorer:
+    """Scores texts against the endings of one prompt; its prefix is run once.
+
+    Args:
+        model: A causal language model, in evaluation mode.
+        pieces: The prompt as tokens.
+        batch_tokens: The most tokens of a batch, the padding and the endings counted.
+    """
+
+    def __init__(self, model: PreTrainedModel, pieces: Pieces, *, batch_tokens: int) -> None:
+        self._model = model
+        self._decoder = model.base_model
+        self._batch_tokens = batch_tokens
+        self._tree = _plant(pieces.endings)
+        self._prefix_length = len(pieces.prefix)
+        self._masks = _AttentionMasks(model.config, model.dtype)
+        self._prefix = self._run_prefix(pieces.prefix)
+
+    @torch.inference_mode()
+    def _run_prefix(self, prefix: Sequence[int]) -> Cache | None:
+        if not prefix:
+            return None
+        cache = DynamicCache()
+        for start in range(0, len(prefix), _PREFIX_TOKENS):
+            part = torch.tensor([prefix[start : start + _PREFIX_TOKENS]])
+            positions = start + torch.arange(part.shape[1])[None]
+            seen = torch.arange(start + part.shape[1])[None]
+            visible = seen[:, None, :] <= positions[:, :, None]
+            self._decode(part, positions, seen, visible, cache)
+        return Cache(layers=[_SharedPrefix(layer) for layer in cache.layers])
+
+    @torch.inference_mode()
+    def score(self, texts: Sequence[Sequence[int]]) -> LabelScores:
+        """Score texts, given as token ids that are already cut, in one pass over each."""
+        questions, labels = len(self._tree.answers), len(self._tree.words[0])
+        width = self._model.config.hidden_size
+        scores = np.zeros((len(texts), questions, labels))
+        hidden = np.zeros((len(texts), questions, width), np.float32)
+        batches = length_batches(
+            [len(text) for text in texts],
+            batch_tokens=self._batch_tokens,
+            extra=len(self._tree.tokens),
+        )
+        for rows in batches:
+            states = self._forward([texts[row] for row in rows])
+            hidden[rows] = states[:, self._tree.answers].float().cpu().numpy()
+            scores[rows] = self._label_scores(states).double().cpu().numpy()
+        return LabelScores(log_probabilities=scores, hidden=hidden)
+
+    def _forward(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Return the last hidden states of the tree's nodes, ``(rows, nodes, width)``."""
+        tree, nodes, prefix = self._tree, len(self._tree.tokens), self._prefix_length
+        lengths = torch.tensor([len(text) for text in texts])
+        longest = int(lengths.max())
+        padded = torch.zeros((len(texts), longest), dtype=torch.long)
+        for row, text in enumerate(texts):
+            padded[row, : len(text)] = torch.tensor(text, dtype=torch.long)
+        order = torch.arange(longest)
+        tokens = torch.cat([tree.tokens.expand(len(texts), -1), padded], dim=1)
+        positions = prefix + torch.cat(
+            [lengths[:, None] + tree.depths, order.expand(len(texts), -1)], dim=1
+        )
+        seen = torch.cat([torch.arange(prefix).expand(len(texts), -1), positions], dim=1)
+        visible = torch.zeros((*tokens.shape, prefix + tokens.shape[1]), dtype=torch.bool)
+        visible[:, :, :prefix] = True
+        visible[:, :nodes, prefix : prefix + nodes] = tree.visible
+        visible[:, :nodes, prefix + nodes :] = (order < lengths[:, None])[:, None, :]
+        visible[:, nodes:, prefix + nodes :] = order[None, :] <= order[:, None]
+        states = self._decode(tokens, positions, seen, visible, self._prefix)
+        return states[:, :nodes]
+
+    def _decode(
+        self, tokens: Tensor, positions: Tensor, seen: Tensor, visible: Tensor, cache: Cache | None
+    ) -> Tensor:
+        device = self._model.device
+        states: Tensor = self._decoder(
+            input_ids=tokens.to(device),
+            attention_mask=self._masks(positions, seen, visible, device),
+            position_ids=positions.to(device),
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+        return states
+
+    def _label_scores(self, states: Tensor) -> Tensor:
+        """Return log-probabilities over the labels, ``(rows, questions, labels)``."""
+        later = sorted(
+            {
+                node
+                for question in self._tree.words
+                for label in question
+                for word in label
+                for node, _ in word[1:]
+            }
+        )
+        normalizers = {node: self._logits(states[:, node]).logsumexp(dim=-1) for node in later}
+        questions = [
+            torch.stack(
+                [
+                    torch.stack(
+                        [self._word_score(states, word, normalizers) for word in label]
+                    ).logsumexp(dim=0)
+                    for label in question
+                ],
+                dim=-1,
+            )
+            for question in self._tree.words
+        ]
+        return torch.stack(questions, dim=1).log_softmax(dim=-1)
+
+    def _word_score(
+        self, states: Tensor, word: list[tuple[int, int]], normalizers: dict[int, Tensor]
+    ) -> Tensor:
+        """Return a word's log-likelihood, up to what all words of its question share."""
+        total = torch.zeros(len(states), device=states.device)
+        for node, token in word:
+            total = total + self._logits(states[:, node], [token])[:, 0]
+            if node in normalizers:
+                total = total - normalizers[node]
+        return total
+
+    def _logits(self, states: Tensor, tokens: Sequence[int] | None = None) -> Tensor:
+        """Return logits in float32, of some tokens only or of the whole vocabulary."""
+        head: Any = self._model.get_output_embeddings()
+        rows = head.weight if tokens is None else head.weight[list(tokens)]
+        logits: Tensor = states.float() @ rows.float().T
+        if getattr(head, "bias", None) is not None:
+            logits = logits + (head.bias if tokens is None else head.bias[list(tokens)]).float()
+        softcap = getattr(self._model.config, "final_logit_softcapping", None)
+        return softcap * torch.tanh(logits / softcap) if softcap else logits
+
+
+class _AttentionMasks:
+    """Additive masks from positions, for full attention and for sliding windows."""
+
+    def __init__(self, config: Any, dtype: torch.dtype) -> None:
+        kinds = set(getattr(config, "layer_types", None) or ())
+        self._dtype = dtype
+        self._by_layer = "sliding_attention" in kinds
+        used = getattr(config, "use_sliding_window", True)
+        self._window: int | None = getattr(config, "sliding_window", None) if used else None
+
+    def __call__(
+        self, positions: Tensor, seen: Tensor, visible: Tensor, device: torch.device
+    ) -> Tensor | dict[str, Tensor]:
+        """Return a mask, or one for each kind of layer.
+
+        Args:
+            positions: ``(rows, queries)``, the position of each query.
+            seen: ``(rows, keys)``, the position of each key.
+            visible: ``(rows, queries, keys)``, whether a query may see a key at any distance.
+            device: Where the mask is needed.
+        """
+        full = self._additive(visible, device)
+        if self._window is None:
+            return full
+        near = seen[:, None, :] > positions[:, :, None] - self._window
+        sliding = self._additive(visible & near, device)
+        if self._by_layer:
+            return {"full_attention": full, "sliding_attention": sliding}
+        return sliding
+
+    def _additive(self, visible: Tensor, device: torch.device) -> Tensor:
+        mask = torch.zeros(visible.shape, dtype=self._dtype)
+        mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
+        return mask[:, None].to(device)

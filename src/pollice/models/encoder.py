@@ -1,0 +1,264 @@
+"""Texts -> vectors, and the sequence classifier: encoders read in batches of like length.
+
+Knows nothing about training.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from pollice.errors import CheckpointError
+from pollice.models.batching import Keep, cut, length_batches
+from pollice.models.heads import LinearHead
+from pollice.models.loading import (
+    Device,
+    Dtype,
+    TextTokenizer,
+    link_checkpoint,
+    load_classifier,
+    load_encoder,
+    resolve_device,
+    resolve_dtype,
+)
+from pollice.prediction import Predictor, Scores
+
+Pooling = Literal["mean", "cls"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderSettings:
+    """How texts go through an encoder."""
+
+    max_tokens: int
+    keep: Keep
+    batch_tokens: int
+    dtype: Dtype
+    device: Device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Texts as an encoder reads them."""
+
+    tokens: list[list[int]]
+    """For each text its ids, cut, with the control tokens around them."""
+    truncated: NDArray[np.bool_]
+    """``(texts,)``."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """``(texts,)``, control tokens counted."""
+        return np.array([len(tokens) for tokens in self.tokens], np.int64)
+
+
+class Reader:
+    """Turns texts into token ids with the encoder's own control tokens around them."""
+
+    def __init__(self, tokenizer: TextTokenizer, *, max_tokens: int, keep: Keep) -> None:
+        self._tokenizer = tokenizer
+        self._keep = keep
+        self._lead, self._trail = _surroundings(tokenizer)
+        self._room = max_tokens - len(self._lead) - len(self._trail)
+        if self._room < 1:
+            raise CheckpointError(
+                f"max_tokens is {max_tokens}, but this checkpoint's control tokens alone take "
+                f"{max_tokens - self._room}. Raise max_tokens."
+            )
+
+    def read(self, texts: Sequence[str]) -> Encoded:
+        """Encode and cut texts."""
+        encoded = self._tokenizer.encode_texts(texts)
+        return Encoded(
+            tokens=[
+                [*self._lead, *cut(tokens, self._room, self._keep), *self._trail]
+                for tokens in encoded
+            ],
+            truncated=np.array([len(tokens) > self._room for tokens in encoded], np.bool_),
+        )
+
+    def pad(self, tokens: Sequence[Sequence[int]], device: torch.device) -> dict[str, Tensor]:
+        """Return ``input_ids`` and ``attention_mask``, padded on the right."""
+        longest = max(len(row) for row in tokens)
+        padded = torch.full((len(tokens), longest), self._tokenizer.pad)
+        mask = torch.zeros((len(tokens), longest), dtype=torch.long)
+        for number, row in enumerate(tokens):
+            padded[number, : len(row)] = torch.tensor(row)
+            mask[number, : len(row)] = 1
+        return {"input_ids": padded.to(device), "attention_mask": mask.to(device)}
+
+
+def _surroundings(tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
+    """Return the control tokens that the checkpoint puts before and after a text."""
+    content = tokenizer.encode_texts(["a"])[0]
+    whole = list(tokenizer.tokenizer("a")["input_ids"])
+    for start in range(len(whole) - len(content) + 1):
+        if whole[start : start + len(content)] == content:
+            return whole[:start], whole[start + len(content) :]
+    raise CheckpointError(
+        "This checkpoint's tokenizer changes a text when it adds its control tokens, so texts "
+        "cannot be encoded apart from them. Use another checkpoint."
+    )
+
+
+def check_max_tokens(model: PreTrainedModel, max_tokens: int) -> None:
+    """Refuse more tokens than the encoder has positions for."""
+    config = model.config
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and getattr(config, "model_type", "") in ("roberta", "xlm-roberta"):
+        positions -= config.pad_token_id + 1  # RoBERTa counts positions from its padding id on
+    if positions is not None and max_tokens > positions:
+        raise CheckpointError(
+            f"max_tokens is {max_tokens}, but this checkpoint reads at most {positions} tokens. "
+            "Lower max_tokens."
+        )
+
+
+class TextEncoder:
+    """A frozen encoder: texts to vectors."""
+
+    def __init__(self, checkpoint: Path, settings: ReaderSettings, pooling: Pooling) -> None:
+        self.checkpoint = checkpoint
+        self.settings = settings
+        self.pooling = pooling
+        device = resolve_device(settings.device)
+        dtype = resolve_dtype(settings.dtype, device)
+        self.model = load_encoder(checkpoint, dtype=dtype, device=device)
+        check_max_tokens(self.model, settings.max_tokens)
+        self._reader = Reader(
+            TextTokenizer(checkpoint), max_tokens=settings.max_tokens, keep=settings.keep
+        )
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Encoded]:
+        """Return vectors ``(texts, width)`` and what was read."""
+        encoded = self._reader.read(texts)
+        vectors = np.zeros((len(texts), self.model.config.hidden_size), np.float32)
+        for rows in length_batches(encoded.lengths, batch_tokens=self.settings.batch_tokens):
+            batch = self._reader.pad([encoded.tokens[row] for row in rows], self.model.device)
+            states = self.model(**batch).last_hidden_state.float()
+            vectors[rows] = self._pool(states, batch["attention_mask"]).cpu().numpy()
+        return vectors, encoded
+
+    def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        if self.pooling == "cls":
+            return states[:, 0]
+        weights = mask[:, :, None].to(states.dtype)
+        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+class VectorClassifier(Predictor):
+    """A frozen encoder and a linear head."""
+
+    def __init__(
+        self, encoder: TextEncoder, head: LinearHead, label_names: tuple[str, ...]
+    ) -> None:
+        self.label_names = label_names
+        self._encoder = encoder
+        self._head = head
+
+    @property
+    def parameters(self) -> int:
+        """The weights of encoder and head."""
+        return self._encoder.model.num_parameters() + self._head.weight.size + self._head.bias.size
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Encode and classify texts."""
+        vectors, encoded = self._encoder.encode(texts)
+        return Scores(
+            probabilities=self._head.predict_proba(vectors),
+            tokens=encoded.lengths,
+            truncated=encoded.truncated,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the encoder (linked where the file system can) and the head's arrays."""
+        checkpoint = folder / "checkpoint"
+        checkpoint.mkdir()
+        link_checkpoint(self._encoder.checkpoint, checkpoint)
+        save_file(self._head.arrays(), folder / "head.safetensors")
+        _write_settings(
+            folder, self.label_names, self._encoder.settings, pooling=self._encoder.pooling
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        content = _read_settings(folder)
+        settings = ReaderSettings(**content["settings"])
+        encoder = TextEncoder(folder / "checkpoint", settings, content["pooling"])
+        head = LinearHead.from_arrays(load_file(folder / "head.safetensors"))
+        return cls(encoder, head, tuple(content["label_names"]))
+
+
+class SequenceClassifier(Predictor):
+    """An encoder with a trained classification head."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: TextTokenizer,
+        label_names: tuple[str, ...],
+        settings: ReaderSettings,
+    ) -> None:
+        self.label_names = label_names
+        self._tokenizer = tokenizer
+        self._settings = settings
+        device = resolve_device(settings.device)
+        self._model: Any = model
+        self._model.to(device, resolve_dtype(settings.dtype, device)).eval()
+        self._reader = Reader(tokenizer, max_tokens=settings.max_tokens, keep=settings.keep)
+
+    @property
+    def parameters(self) -> int:
+        """The weights of encoder and head."""
+        return int(self._model.num_parameters())
+
+    @torch.inference_mode()
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Classify texts."""
+        encoded = self._reader.read(texts)
+        probabilities = np.zeros((len(texts), len(self.label_names)))
+        for rows in length_batches(encoded.lengths, batch_tokens=self._settings.batch_tokens):
+            batch = self._reader.pad([encoded.tokens[row] for row in rows], self._model.device)
+            logits = self._model(**batch).logits.double()
+            probabilities[rows] = logits.softmax(dim=-1).cpu().numpy()
+        return Scores(
+            probabilities=probabilities, tokens=encoded.lengths, truncated=encoded.truncated
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint that transformers opens too, and how texts are read."""
+        self._model.save_pretrained(folder / "checkpoint")
+        self._tokenizer.save(folder / "checkpoint")
+        _write_settings(folder, self.label_names, self._settings)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        content = _read_settings(folder)
+        settings = ReaderSettings(**content["settings"])
+        dtype = resolve_dtype(settings.dtype, resolve_device(settings.device))
+        model = load_classifier(folder / "checkpoint", new_head=False, dtype=dtype)
+        tokenizer = TextTokenizer(folder / "checkpoint")
+        return cls(model, tokenizer, tuple(content["label_names"]), settings)
+
+
+def _write_settings(
+    folder: Path, label_names: tuple[str, ...], settings: ReaderSettings, **more: Any
+) -> None:
+    content = {"label_names": label_names, "settings": asdict(settings), **more}
+    (folder / "classifier.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+    return content

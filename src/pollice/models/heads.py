@@ -1,0 +1,153 @@
+"""Linear classifiers on vectors: fitted by scikit-learn, kept as arrays.
+
+Knows nothing about where the vectors come from.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+
+FloatArray = NDArray[np.float64]
+
+_STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
+_ABSENT = -20.0  # the bias of a label that training never saw: a probability of about 2e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearHead:
+    """Multinomial logistic regression; features are standardized by ``mean`` and ``scale``."""
+
+    mean: FloatArray
+    """``(features,)``."""
+    scale: FloatArray
+    """``(features,)``."""
+    weight: FloatArray
+    """``(features, labels)``."""
+    bias: FloatArray
+    """``(labels,)``."""
+
+    def predict_proba(self, features: Any) -> FloatArray:
+        """Return probabilities ``(rows, labels)`` of dense or sparse ``(rows, features)``."""
+        if issparse(features):  # sparse features are never centred: it would fill them
+            logits = features @ (self.weight / self.scale[:, None]) + self.bias
+        else:
+            logits = ((features - self.mean) / self.scale) @ self.weight + self.bias
+        probabilities: FloatArray = softmax(logits, axis=1)
+        return probabilities
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """Return what `from_arrays` reads."""
+        return {
+            "mean": self.mean,
+            "scale": self.scale,
+            "weight": np.ascontiguousarray(self.weight),
+            "bias": self.bias,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
+        """Return the head of `arrays`."""
+        return cls(**{name: arrays[name] for name in ("mean", "scale", "weight", "bias")})
+
+
+def fit_head(
+    features: Any,
+    labels: Sequence[str],
+    label_names: Sequence[str],
+    *,
+    validation: tuple[Any, Sequence[str]] | None = None,
+    strengths: Sequence[float] = _STRENGTHS,
+) -> LinearHead:
+    """Fit a head, its regularization chosen by log loss on validation rows.
+
+    Args:
+        features: ``(rows, features)``, dense or sparse.
+        labels: The label of each row.
+        label_names: The order of the columns.
+        validation: Features and labels to choose by; None: five-fold cross-validation.
+        strengths: The inverse regularization strengths to choose from.
+    """
+    codes = _codes(labels, label_names)
+    mean, scale = _standardization(features)
+    scaled = _standardized(features, mean, scale)
+    if validation is not None and len(validation[1]):
+        folds = [
+            (scaled, codes, _standardized(validation[0], mean, scale), validation[1]),
+        ]
+        rounds = [(s, c, v, _codes(names, label_names)) for s, c, v, names in folds]
+    else:
+        rounds = _folds(scaled, codes)
+    losses = [
+        sum(_held_out_loss(strength, *one, len(label_names)) for one in rounds)
+        for strength in strengths
+    ]
+    weight, bias = _fit(strengths[int(np.argmin(losses))], scaled, codes, len(label_names))
+    return LinearHead(mean=mean, scale=scale, weight=weight, bias=bias)
+
+
+def _codes(labels: Sequence[str], label_names: Sequence[str]) -> NDArray[np.int64]:
+    code_of = {name: code for code, name in enumerate(label_names)}
+    return np.array([code_of[label] for label in labels], np.int64)
+
+
+def _standardization(features: Any) -> tuple[FloatArray, FloatArray]:
+    if issparse(features):
+        return np.zeros(features.shape[1]), np.ones(features.shape[1])
+    scale = features.std(axis=0)
+    return features.mean(axis=0).astype(np.float64), np.where(scale > 0, scale, 1.0).astype(
+        np.float64
+    )
+
+
+def _standardized(features: Any, mean: FloatArray, scale: FloatArray) -> Any:
+    return features if issparse(features) else (features - mean) / scale
+
+
+def _folds(features: Any, codes: NDArray[np.int64]) -> list[tuple[Any, ...]]:
+    rarest = int(np.bincount(codes)[np.unique(codes)].min())
+    if rarest < 2:
+        return []
+    splitter = StratifiedKFold(min(5, rarest), shuffle=True, random_state=0)
+    return [
+        (features[train], codes[train], features[held_out], codes[held_out])
+        for train, held_out in splitter.split(np.zeros(len(codes)), codes)
+    ]
+
+
+def _held_out_loss(
+    strength: float,
+    features: Any,
+    codes: NDArray[np.int64],
+    held_out: Any,
+    held_out_codes: NDArray[np.int64],
+    labels: int,
+) -> float:
+    weight, bias = _fit(strength, features, codes, labels)
+    log_probabilities = log_softmax(held_out @ weight + bias, axis=1)
+    return float(-log_probabilities[np.arange(len(held_out_codes)), held_out_codes].sum())
+
+
+def _fit(
+    strength: float, features: Any, codes: NDArray[np.int64], labels: int
+) -> tuple[FloatArray, FloatArray]:
+    weight = np.zeros((features.shape[1], labels))
+    bias = np.full(labels, _ABSENT)
+    present = np.unique(codes)
+    if len(present) == 1:
+        bias[present] = 0.0
+        return weight, bias
+    model = LogisticRegression(C=strength, max_iter=2000).fit(features, codes)
+    if len(present) == 2:
+        weight[:, present] = np.stack([np.zeros(features.shape[1]), model.coef_[0]], axis=1)
+        bias[present] = [0.0, model.intercept_[0]]
+    else:
+        weight[:, present] = model.coef_.T
+        bias[present] = model.intercept_
+    return weight, bias

@@ -1,0 +1,37 @@
+"""How far the work has come: said by the library, shown by whoever listens.
+
+Knows nothing about terminals. Without a listener, saying it costs nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+
+Advance = Callable[[int], None]
+"""Called with the units done since the last call."""
+
+Listener = Callable[[str, int | None, str], AbstractContextManager[Advance]]
+"""Given a stage's description, its total (None: unknown) and its unit, shows it."""
+
+_listener: ContextVar[Listener | None] = ContextVar("pollice_progress_listener", default=None)
+
+
+@contextmanager
+def stage(description: str, total: int | None, unit: str = "rows") -> Iterator[Advance]:
+    """Enter a stage of ``total`` units; call what it yields with the units done."""
+    listener = _listener.get()
+    if listener is None:
+        yield lambda units: None
+    else:
+        with listener(description, total, unit) as advance:
+            yield advance
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Show every stage entered inside this context with ``listener``."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)

@@ -1,0 +1,283 @@
+"""Label words, examples and a text, turned into token pieces.
+
+Knows nothing about models: the pieces are token ids, the tokenizer is a protocol.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Protocol
+
+from pollice.errors import PromptError
+
+Tokens = tuple[int, ...]
+
+_MARK = "\ue000"  # a private-use character: stands for a text while a template is rendered
+
+
+class PromptTokenizer(Protocol):
+    """What a prompt needs of a tokenizer."""
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the checkpoint was trained on conversations."""
+
+    def encode_markup(self, text: str) -> Tokens:
+        """Encode our own words: control tokens in them count, and none is added."""
+
+    def is_unknown(self, token: int) -> bool:
+        """Tell whether a token stands for something the vocabulary lacks."""
+
+    def render_chat(self, turns: Sequence[tuple[str, str]]) -> str:
+        """Render (role, content) turns up to where the model's answer starts."""
+
+    @property
+    def start(self) -> Tokens:
+        """The tokens that every sequence starts with: BOS, or none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One way to ask for the label, after the text."""
+
+    answer: str
+    """The answer's beginning: the label's words come right after it."""
+    words: Mapping[str, tuple[str, ...]]
+    """The words that mean each label; their probabilities are summed."""
+    ask: str = ""
+    """What a chat checkpoint is asked in the user's turn; plain checkpoints read on instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """All of a prompt but the text and the examples."""
+
+    questions: tuple[Question, ...]
+    before: str = ""
+    """What stands right before every text."""
+    after: str = "\n"
+    """What stands between the text and a question's answer, in plain prompts."""
+    instructions: str = ""
+    separator: str = "\n\n"
+    """What stands between examples, in plain prompts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A text with its label, shown before the question. Its tokens are already cut."""
+
+    tokens: Tokens
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """A question as tokens."""
+
+    tokens: Tokens
+    words: tuple[tuple[Tokens, ...], ...]
+    """For each label, in order, the tokens of each of its words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """A prompt as tokens: ``prefix``, then the text, then each of the endings on its own."""
+
+    prefix: Tokens
+    endings: tuple[Ending, ...]
+
+
+_POLARITY = (
+    (
+        "negative",
+        "neg",
+        "bad",
+        "rotten",
+        "unfavorable",
+        "unfavourable",
+        "dissatisfied",
+        "thumbs down",
+    ),
+    ("positive", "pos", "good", "fresh", "favorable", "favourable", "satisfied", "thumbs up"),
+)
+
+
+def default_template(label_names: Sequence[str]) -> Template:
+    """Return the template for labels: opinions up or down, or any names."""
+    negative, positive = (
+        next((name for name in label_names if name.strip().lower() in names), None)
+        for names in _POLARITY
+    )
+    if len(label_names) == 2 and negative and positive:
+        return Template(questions=_polarity_questions(negative, positive))
+    words = {name: (_readable(name),) for name in label_names}
+    listed = ", ".join(_readable(name) for name in label_names)
+    question = Question(
+        ask=f"Which label fits this text best: {listed}?",
+        answer=f"Labels: {listed}.\nThe label that fits this text best is",
+        words=words,
+    )
+    return Template(questions=(question,))
+
+
+def _polarity_questions(negative: str, positive: str) -> tuple[Question, ...]:
+    return (
+        Question(
+            ask="Is this opinion positive or negative?",
+            answer="Overall, the opinion of the author is",
+            words={negative: ("negative",), positive: ("positive",)},
+        ),
+        Question(
+            ask="In one word, how was it?",
+            answer="In summary, it was",
+            words={
+                negative: ("terrible", "bad", "awful", "poor"),
+                positive: ("great", "good", "excellent", "wonderful"),
+            },
+        ),
+    )
+
+
+def _readable(label: str) -> str:
+    return " ".join(label.replace("_", " ").split())
+
+
+def custom_template(
+    template: str, label_words: Mapping[str, Sequence[str]], label_names: Sequence[str]
+) -> Template:
+    """Return the template of a user: ``template`` holds ``{text}``; the label comes at its end.
+
+    Labels that ``label_words`` does not name are asked for by their own names.
+    """
+    if template.count("{text}") != 1:
+        raise PromptError(
+            f"A template must hold {{text}} exactly once, but {template!r} holds it "
+            f"{template.count('{text}')} times. Write for example "
+            "'{text}\\nOverall, the opinion is'."
+        )
+    unknown = [label for label in label_words if label not in label_names]
+    if unknown:
+        raise PromptError(
+            f"Label words are given for {unknown[0]!r}, but the labels are: "
+            f"{', '.join(label_names)}."
+        )
+    before, after = template.split("{text}")
+    words = {name: tuple(label_words.get(name, (_readable(name),))) for name in label_names}
+    lead = after[: len(after) - len(after.lstrip())]
+    question = Question(ask=after.strip(), answer=after.lstrip(), words=words)
+    return Template(questions=(question,), before=before, after=lead)
+
+
+def assemble(
+    template: Template,
+    label_names: Sequence[str],
+    tokenizer: PromptTokenizer,
+    examples: Sequence[Example] = (),
+) -> Pieces:
+    """Return the prompt's tokens, the texts encoded apart from all that surrounds them.
+
+    Raises:
+        PromptError: words of two labels start with the same token, or a word has none.
+    """
+    rendered = [_render(template, question, tokenizer, examples) for question in template.questions]
+    around = rendered[0].split(_MARK)
+    prefix: list[int] = []
+    for between, example in zip(around[:-2], examples, strict=True):
+        prefix += tokenizer.encode_markup(between)
+        prefix += example.tokens
+    prefix += tokenizer.encode_markup(around[-2])
+    start = tokenizer.start
+    if tuple(prefix[: len(start)]) != start:
+        prefix = [*start, *prefix]
+    return Pieces(
+        prefix=tuple(prefix),
+        endings=tuple(
+            _ending(text.split(_MARK)[-1], question, label_names, tokenizer)
+            for text, question in zip(rendered, template.questions, strict=True)
+        ),
+    )
+
+
+def _render(
+    template: Template,
+    question: Question,
+    tokenizer: PromptTokenizer,
+    examples: Sequence[Example],
+) -> str:
+    if tokenizer.has_chat_template:
+        return _render_chat(template, question, tokenizer, examples)
+    asked = f"{template.before}{_MARK}{template.after}{question.answer}"
+    shown = [
+        f"{asked}{_joint(asked)}{_shown_word(template, example.label)}{template.separator}"
+        for example in examples
+    ]
+    lead = f"{template.instructions}{template.separator}" if template.instructions else ""
+    return lead + "".join(shown) + asked
+
+
+def _render_chat(
+    template: Template,
+    question: Question,
+    tokenizer: PromptTokenizer,
+    examples: Sequence[Example],
+) -> str:
+    request = f"{template.before}{_MARK}\n\n{question.ask}".rstrip()
+    turns = [("system", template.instructions)] if template.instructions else []
+    for example in examples:
+        turns += [("user", request), ("assistant", _shown_word(template, example.label))]
+    return tokenizer.render_chat([*turns, ("user", request)])
+
+
+def _shown_word(template: Template, label: str) -> str:
+    return template.questions[0].words[label][0]
+
+
+def _joint(text: str) -> str:
+    """Return what joins a text and the word after it."""
+    return "" if text[-1:].isspace() or not text else " "
+
+
+def _ending(
+    text: str, question: Question, label_names: Sequence[str], tokenizer: PromptTokenizer
+) -> Ending:
+    """Encode an ending together with each word, so that words get their usual tokens."""
+    joint = {
+        (label, word): tokenizer.encode_markup(f"{text}{_joint(text)}{word}")
+        for label in label_names
+        for word in question.words[label]
+    }
+    shared = _shared_length([tokenizer.encode_markup(text), *joint.values()])
+    words = {key: tokens[shared:] for key, tokens in joint.items()}
+    _check_words(words, tokenizer)
+    return Ending(
+        tokens=next(iter(joint.values()))[:shared],
+        words=tuple(
+            tuple(tokens for (owner, _), tokens in words.items() if owner == label)
+            for label in label_names
+        ),
+    )
+
+
+def _shared_length(sequences: Sequence[Tokens]) -> int:
+    length = 0
+    for column in zip(*sequences, strict=False):
+        if len(set(column)) > 1:
+            break
+        length += 1
+    return length
+
+
+def _check_words(words: Mapping[tuple[str, str], Tokens], tokenizer: PromptTokenizer) -> None:
+    for (label, word), tokens in words.items():
+        if not tokens or any(tokenizer.is_unknown(token) for token in tokens):
+            raise PromptError(
+                f"The tokenizer of this checkpoint cannot make the word {word!r} of label "
+                f"{label!r}. Give another word with label_words."
+            )
+    for first, second in combinations(words, 2):
+        if first[0] != second[0] and words[first][0] == words[second][0]:
+            raise PromptError(
+                f"The words {first[1]!r} of label {first[0]!r} and {second[1]!r} of label "
+                f"{second[0]!r} start with the same token, so one answer position cannot tell "
+                "them apart. Give words that differ from their first letters on with label_words."
+            )

@@ -1,0 +1,137 @@
+"""The report as one HTML page that needs no network, no script and no other file.
+
+Knows nothing about where the numbers come from. Review texts and names are hostile input:
+everything is escaped, by the template or by Markup, and the page forbids itself to load anything.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from pollice.metrics import Evaluation
+from pollice.report import plots, tables, wording
+from pollice.report.contents import MethodReport, Report
+from pollice.report.structured import plain
+
+_TEXT_SHOWN = 600
+_PAIRS_SHOWN = 15  # more pairs than this: those without the best method are folded away
+
+
+@dataclass(frozen=True)
+class MatrixCell:
+    """A count of a confusion matrix and its share of the gold label's rows."""
+
+    rows: str
+    share: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix: a row a gold label, a column an answer."""
+
+    name: str
+    answers: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[MatrixCell, ...]], ...]
+
+
+def to_html(report: Report) -> str:
+    """Return the whole page."""
+    interval_rows, interval_scale = plots.interval_rows(report)
+    pairs = report.pairs
+    folded = (
+        [pair for pair in pairs if pair.a != report.best.name] if len(pairs) > _PAIRS_SHOWN else []
+    )
+    page = _template().render(
+        report=report,
+        version=version("pollice"),
+        headline=[_unbroken(sentence) for sentence in wording.conclusions(report)],
+        resolution=wording.resolution(report),
+        facts=tables.data_facts(report),
+        results=tables.results_table(report, full=True),
+        interval_rows=interval_rows,
+        interval_scale=interval_scale,
+        pairs=tables.pairs_table(report.pairs_of_best if folded else pairs),
+        folded_pairs=tables.pairs_table(folded),
+        matrices=[matrix(method) for method in report.ranked],
+        reliability=[plots.reliability_plot(method) for method in report.ranked],
+        learning=[
+            (method.name, figures)
+            for method in report.ranked
+            if (figures := plots.learning_plots(method.training))
+        ],
+        costs=plots.cost_plots(report),
+        costs_numbered=len(report.methods) > plots.MOST_NAMED,
+        cutting=wording.cutting(report),
+        silences=wording.silences(report),
+        truncation=tables.truncation_table(report),
+        labels_table=tables.labels_table,
+        options=options,
+        split_text=split_text,
+        glossary=wording.GLOSSARY,
+        share=wording.share,
+        count=wording.count,
+    )
+    return wording.visible(page)
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep ``p < 0.001`` on one line."""
+    return re.sub(r"\bp ([<=]) (?=\d)", "p\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", sentence)
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = files("pollice.report").joinpath("template.html").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+def matrix(method: MethodReport) -> Matrix:
+    """Return a confusion matrix; the column "no answer" only where a row has none."""
+    evaluation = method.evaluation
+    answers = (*evaluation.label_names, "no answer")
+    kept = len(answers) if any(row[-1] for row in evaluation.confusion) else len(answers) - 1
+    rows = tuple(
+        (label, _cells(evaluation, gold, kept)) for gold, label in enumerate(evaluation.label_names)
+    )
+    return Matrix(method.name, answers[:kept], rows)
+
+
+def _cells(evaluation: Evaluation, gold: int, kept: int) -> tuple[MatrixCell, ...]:
+    counts = evaluation.confusion[gold]
+    total = max(sum(counts), 1)
+    return tuple(
+        MatrixCell(wording.count(rows), round(rows / total, 3), answer == gold)
+        for answer, rows in enumerate(counts[:kept])
+    )
+
+
+def options(method: MethodReport) -> Mapping[str, str]:
+    """Return a method's options, each value written as JSON."""
+    return {
+        str(name): value if isinstance(value, str) else _written(value)
+        for name, value in method.options.items()
+    }
+
+
+def _written(value: Any) -> str:
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def split_text(text: str) -> tuple[str, str]:
+    """Return what is shown of a text at once, and the rest, parted between two words."""
+    if len(text) <= _TEXT_SHOWN:
+        return text, ""
+    cut = text.rfind(" ", _TEXT_SHOWN // 2, _TEXT_SHOWN)
+    end = cut if cut > 0 else _TEXT_SHOWN
+    return text[:end], text[end:].lstrip()

@@ -1,0 +1,72 @@
+"""The report as GitHub Markdown.
+
+Knows nothing about where the numbers come from.
+"""
+
+import re
+
+from pollice.report import tables, wording
+from pollice.report.contents import MethodReport, Report
+
+# A bracket is text unless it closes a link, an image or a definition; # + - only begin a line.
+_SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:])|^[#+-])")
+_TEXT_SHOWN = 200
+
+
+def to_markdown(report: Report) -> str:
+    """Return the report as one Markdown document."""
+    blocks = ["# pollice report", f"**{escape(wording.headline(report))}**"]
+    blocks += [escape(wording.resolution(report)), "## Data", _facts(report)]
+    blocks += ["## Results", _table(tables.results_table(report, full=True))]
+    if report.pairs:
+        blocks += ["## Pairs", _table(tables.pairs_table(report.pairs))]
+    blocks += ["## Rows cut", escape(wording.cutting(report))]
+    blocks += [escape(sentence) for sentence in wording.silences(report)]
+    blocks += [_table(tables.truncation_table(report))] if report.any_cut else []
+    blocks.append("## Most confident mistakes")
+    blocks += [_mistakes(method) for method in report.ranked if method.mistakes]
+    blocks += ["## What the words mean", _glossary()]
+    return wording.visible("\n\n".join(blocks) + "\n")
+
+
+def escape(text: str) -> str:
+    """Return text on one line that Markdown shows as it is: no markup, no HTML, no table."""
+    escaped = wording.one_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    return _SPECIAL.sub(r"\\\1", escaped.replace(">", "&gt;"))
+
+
+def _facts(report: Report) -> str:
+    return "\n".join(f"- {name}: {escape(fact)}" for name, fact in tables.data_facts(report))
+
+
+def _table(table: tables.Table) -> str:
+    head = [escape(column.title) for column in table.columns]
+    rule = ["---:" if column.numeric else ":---" for column in table.columns]
+    return "\n".join([_line(head), _line(rule), *(_row(row) for row in table.rows)])
+
+
+def _row(row: tables.Row) -> str:
+    cells = [escape(cell) for cell in row.cells]
+    if row.kind == "variant" and row.cells[-1] == "":
+        cells[0] = f"&nbsp;&nbsp;{cells[0]}"
+    if row.kind == "best":
+        cells[0] = f"**{cells[0]}**"
+    return _line(cells)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _mistakes(method: MethodReport) -> str:
+    lines = [_line(["gold", "answered", "probability", "id", "text"]), _line([":---"] * 5)]
+    for mistake in method.mistakes:
+        text = wording.one_line(mistake.text)
+        shown = text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}…"
+        cells = [mistake.gold, mistake.predicted, wording.share(mistake.probability)]
+        lines.append(_line([escape(cell) for cell in [*cells, mistake.id, shown]]))
+    return "\n".join([f"### {escape(method.name)}", "", *lines])
+
+
+def _glossary() -> str:
+    return "\n".join(f"- {term}: {escape(meaning)}" for term, meaning in wording.GLOSSARY.items())

@@ -1,0 +1,184 @@
+"""The tables of a report, as rows of written cells that every form of it shows alike.
+
+Knows nothing about terminals, Markdown or HTML.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pollice.comparison import Pair
+from pollice.metrics import Evaluation
+from pollice.report import wording
+from pollice.report.contents import DataReport, MethodReport, Report
+
+Kind = Literal["best", "method", "variant", "scale"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, a line break allowed, and whether it holds numbers."""
+
+    title: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of a row; its kind says how loudly it speaks."""
+
+    cells: tuple[str, ...]
+    kind: Kind = "method"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption; every row has one cell a column."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+def results_table(report: Report, *, full: bool = False) -> Table:
+    """Return one row a method, its variants, and the majority label for scale."""
+    titles = ["accuracy [95 %]", "log\nloss", "ECE"]
+    titles += ["macro\nF1", "MCC", "ROC\nAUC"] if full else []
+    titles += ["labels\nused", "fit s", "rows/s", "peak\nMiB"]
+    rows = []
+    for method in report.ranked:
+        kind: Kind = "best" if report.pairs and method.name == report.best.name else "method"
+        rows.append(Row((method.name, *_scores(method.evaluation, full), *_costs(method)), kind))
+        rows += [
+            Row((name, *_scores(variant, full), "", "", "", ""), "variant")
+            for name, variant in method.variants.items()
+        ]
+    majority = ("majority label", wording.share(report.majority_accuracy))
+    rows.append(Row(majority + ("",) * (len(titles) - 1), "scale"))
+    columns = (Column("method", numeric=False), *(Column(title) for title in titles))
+    caption = f"{wording.count(report.comparison.rows)} test rows, the most accurate method first"
+    return Table(caption, columns, tuple(rows))
+
+
+def _scores(evaluation: Evaluation, full: bool) -> tuple[str, ...]:
+    scores = [evaluation.log_loss, evaluation.expected_calibration_error]
+    if full:
+        scores += [evaluation.macro_f1, evaluation.matthews]
+    written = (wording.accuracy(evaluation), *map(wording.share, scores))
+    return (*written, wording.share(evaluation.roc_auc)) if full else written
+
+
+def _costs(method: MethodReport) -> tuple[str, ...]:
+    return (
+        wording.count(method.labels_used),
+        wording.quantity(method.cost.fit_seconds),
+        wording.quantity(method.cost.predict_rows_per_second),
+        wording.quantity(method.cost.peak_memory_mib),
+    )
+
+
+def pairs_table(pairs: Sequence[Pair]) -> Table:
+    """Return one row a pair that reads as a sentence: a, verdict, b, difference, p."""
+    columns = (
+        Column("method", numeric=False),
+        Column("verdict", numeric=False),
+        Column("method", numeric=False),
+        Column("points [95 %]"),
+        Column("p (Holm)"),
+    )
+    rows = [
+        Row(
+            (
+                pair.a,
+                wording.VERDICTS[pair.verdict],
+                pair.b,
+                wording.difference(pair),
+                wording.probability(pair.p_adjusted),
+            ),
+            "variant" if pair.verdict == "not distinguishable" else "method",
+        )
+        for pair in pairs
+    ]
+    return Table("Each pair of methods on the same test rows", columns, tuple(rows))
+
+
+def truncation_table(report: Report) -> Table:
+    """Return how many test rows each method cut, and how it fared on them."""
+    columns = (
+        Column("method", numeric=False),
+        Column("rows cut"),
+        Column("share"),
+        Column("accuracy, cut"),
+        Column("accuracy, whole"),
+    )
+    rows = [
+        Row(
+            (
+                method.name,
+                wording.count(evaluation.truncated_rows),
+                f"{100 * evaluation.truncated_rows / max(evaluation.rows, 1):.1f} %",
+                wording.share(evaluation.truncated_accuracy),
+                wording.share(evaluation.untruncated_accuracy),
+            )
+        )
+        for method in report.ranked
+        for evaluation in [method.evaluation]
+    ]
+    return Table("Test rows that were too long to read whole", columns, tuple(rows))
+
+
+def labels_table(evaluation: Evaluation) -> Table:
+    """Return precision, recall and F1 of every label."""
+    titles = ("rows", "precision", "recall", "F1")
+    rows = [
+        Row(
+            (
+                name,
+                wording.count(label.support),
+                wording.share(label.precision),
+                wording.share(label.recall),
+                wording.share(label.f1),
+            )
+        )
+        for name, label in evaluation.per_label.items()
+    ]
+    columns = (Column("label", numeric=False), *(Column(title) for title in titles))
+    return Table("Each label", columns, tuple(rows))
+
+
+def data_facts(report: Report) -> tuple[tuple[str, str], ...]:
+    """Return what was compared on what, as named facts."""
+    data = report.data
+    split = (
+        f"{wording.count(data.train_rows)} train, {wording.count(data.validation_rows)} "
+        f"validation, {wording.count(data.test_rows)} test"
+    )
+    facts = [
+        ("Data", data.source),
+        ("Rows", f"{wording.count(data.rows)}: {split}"),
+        ("Labels", _shares(data)),
+        ("Same text twice", _duplicates(data)),
+        ("Test rows", f"sha256 of ids {data.test_ids_sha256}"),
+        ("Made", f"{report.created}, seed {report.seed}"),
+    ]
+    if data.dropped:
+        left_out = (f"{wording.count(rows)} ({why})" for why, rows in data.dropped.items())
+        facts.insert(3, ("Left out when reading", ", ".join(left_out)))
+    return tuple(facts)
+
+
+def _shares(data: DataReport) -> str:
+    total = max(sum(data.labels.values()), 1)
+    return ", ".join(
+        f"{name} {wording.count(rows)} ({100 * rows / total:.0f} %)"
+        for name, rows in data.labels.items()
+    )
+
+
+def _duplicates(data: DataReport) -> str:
+    return (
+        f"{wording.count(data.exact_duplicates)} exact and "
+        f"{wording.count(data.near_duplicates)} near duplicates; "
+        f"{wording.count(data.leaked_rows_removed)} rows removed that would have leaked "
+        "between the parts"
+    )

@@ -1,0 +1,75 @@
+"""The report on a terminal, from 80 columns up.
+
+Knows nothing about where the numbers come from.
+"""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from pollice.report import tables, wording
+from pollice.report.contents import Report
+
+_PAIRS_SHOWN = 15  # more pairs than this: only those of the best method
+_STYLES = {"best": "bold", "method": "", "variant": "dim", "scale": "italic dim"}
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the report: data, results, pairs, what was cut, and the conclusion last."""
+    data = report.data
+    _say(
+        console,
+        f"{data.source}: {wording.count(data.train_rows)} train, "
+        f"{wording.count(data.validation_rows)} validation, "
+        f"{wording.count(data.test_rows)} test rows, seed {report.seed}",
+    )
+    _table(console, tables.results_table(report))
+    _pairs(report, console)
+    if report.any_cut:
+        _table(console, tables.truncation_table(report))
+    console.print()
+    _say(console, wording.cutting(report))
+    for sentence in wording.silences(report):
+        _say(console, sentence)
+    _say(console, wording.resolution(report))
+    console.print()
+    _say(console, wording.headline(report), style="bold")
+
+
+def _pairs(report: Report, console: Console) -> None:
+    if not report.pairs:
+        return
+    few = len(report.pairs) <= _PAIRS_SHOWN
+    shown = report.pairs if few else report.pairs_of_best
+    _table(console, tables.pairs_table(shown))
+    if not few:
+        left_out = len(report.pairs) - len(shown)
+        _say(console, f"{left_out} more pairs, without {report.best.name}, are in report.html.")
+
+
+def _table(console: Console, table: tables.Table) -> None:
+    console.print()
+    _say(console, table.caption, style="bold")
+    grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in table.columns:
+        grid.add_column(
+            Text(column.title),
+            justify="right" if column.numeric else "left",
+            no_wrap=column.numeric,
+            vertical="bottom",
+        )
+    for row in table.rows:
+        indented = ("  " + row.cells[0], *row.cells[1:])
+        cells = indented if row.kind == "variant" and row.cells[-1] == "" else row.cells
+        grid.add_row(*map(_cell, cells), style=_STYLES[row.kind])
+    console.print(grid)
+
+
+def _cell(written: str) -> Text:
+    indent = " " * (len(written) - len(written.lstrip(" ")))
+    return Text(indent + wording.one_line(written), no_wrap=True, overflow="ellipsis")
+
+
+def _say(console: Console, sentence: str, style: str = "") -> None:
+    console.print(Text(wording.one_line(sentence), style=style, overflow="fold"))
