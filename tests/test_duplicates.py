@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,6 +100,15 @@ def test_groups_do_not_depend_on_the_process() -> None:
         for seed in ("1", "2")
     }
     assert len(printed) == 1
+
+
+def test_thousands_of_near_duplicates_take_no_longer() -> None:
+    """Forms that differ in a word: each is compared until it has joined, not with all others."""
+    forms = [text_of(5).replace("word7 ", f"case{number} ") for number in range(3000)]
+    started = time.perf_counter()
+    found = find_duplicates([f"{form} {number}" for number, form in enumerate(forms)])
+    assert found.near == 2999
+    assert time.perf_counter() - started < 20
 
 
 def test_progress_is_told() -> None:

@@ -19,7 +19,7 @@ _SHINGLE_WORDS = 5
 _SIMILARITY = 0.8
 _BAND = 4
 _BANDS = 32  # at the threshold, a pair shares no band once in 20 million
-_SURELY_APART = 0.6  # more than five standard deviations below the threshold
+_SURELY_APART = 0.65  # more than four standard deviations below the threshold
 _PROGRESS_ROWS = 500
 _WORD = re.compile(r"\w+")
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: Knuth, multiplicative hashing
@@ -108,25 +108,32 @@ class _NearDuplicates:
         self, bucket: NDArray[np.intp], rows: Sequence[int], signatures: NDArray[np.uint32]
     ) -> None:
         """Join the near duplicates among texts that agree in a band."""
-        for place in range(1, len(bucket)):
-            row = rows[bucket[place]]
-            earlier = bucket[:place]
-            agreement = np.mean(signatures[earlier] == signatures[bucket[place]], axis=1)
-            for other in earlier[agreement > _SURELY_APART]:
-                roots = self.root(row), self.root(rows[other])
-                if roots[0] != roots[1] and self.alike(row, rows[other]):
-                    self.parents[max(roots)] = min(roots)
-
-    def alike(self, row: int, other: int) -> bool:
-        mine, others = self.shingles(row), self.shingles(other)
-        shared = len(np.intersect1d(mine, others, assume_unique=True))
-        return shared >= _SIMILARITY * (len(mine) + len(others) - shared)
+        roots = np.array([self.root(rows[place]) for place in bucket])
+        shingles: dict[int, NDArray[np.uint64]] = {}
+        for last in range(1, len(bucket)):
+            apart = np.flatnonzero(roots[:last] != roots[last])
+            agreement = np.mean(signatures[bucket[apart]] == signatures[bucket[last]], axis=1)
+            for first in apart[agreement > _SURELY_APART]:
+                if roots[first] == roots[last]:
+                    continue
+                for member in (first, last):
+                    if member not in shingles:
+                        shingles[member] = self.shingles(rows[bucket[member]])
+                if _alike(shingles[first], shingles[last]):
+                    joined, left = sorted((roots[first], roots[last]))
+                    self.parents[left] = int(joined)
+                    roots[roots == left] = joined
 
     def root(self, row: int) -> int:
         while self.parents[row] != row:
             self.parents[row] = self.parents[self.parents[row]]
             row = self.parents[row]
         return row
+
+
+def _alike(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> bool:
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared >= _SIMILARITY * (len(one) + len(other) - shared)
 
 
 def _buckets(band: NDArray[np.uint32]) -> Iterator[NDArray[Any]]:
