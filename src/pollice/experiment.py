@@ -6,6 +6,7 @@ Knows nothing about any one method, and nothing about the terminal.
 import hashlib
 import json
 import logging
+import math
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -296,6 +297,57 @@ def judge(folder: Path, content: Mapping[str, Any], data: DataReport, test: Data
         data=data,
         methods=methods,
         comparison=compare(runs, seed=seed),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=seed,
+    )
+
+
+def judge_tables(paths: Mapping[str, Path], seed: int) -> Report:
+    """Judge predictions tables of any origin; costs that are not known are NaN.
+
+    Raises:
+        PredictionsError: a table cannot be read, or the tables hold different rows.
+    """
+    runs = {name: Predictions.read(path) for name, path in paths.items()}
+    evaluations = {name: evaluate(run) for name, run in runs.items()}
+    comparison = compare(runs, seed=seed)
+    first = next(iter(evaluations.values()))
+    unknown = Cost(
+        fit_seconds=math.nan,
+        predict_seconds=math.nan,
+        predict_rows_per_second=math.nan,
+        peak_memory_mib=math.nan,
+        parameters=0,
+    )
+    return Report(
+        data=DataReport(
+            source=", ".join(str(path) for path in paths.values()),
+            rows=first.rows,
+            labels={label: facts.support for label, facts in first.per_label.items()},
+            train_rows=0,
+            validation_rows=0,
+            test_rows=first.rows,
+            test_ids_sha256=comparison.test_ids_sha256,
+            exact_duplicates=0,
+            near_duplicates=0,
+            leaked_rows_removed=0,
+            dropped={},
+        ),
+        methods=tuple(
+            MethodReport(
+                name=name,
+                method=name,
+                options={},
+                labels_used=0,
+                evaluation=evaluations[name],
+                variants={v: evaluate(run.variant(v)) for v in run.variants},
+                cost=unknown,
+                training=(),
+                mistakes=(),
+            )
+            for name, run in runs.items()
+        ),
+        comparison=comparison,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
     )

@@ -93,7 +93,7 @@ class _SharedPrefix(DynamicLayer):
     """One layer's keys and values of the prefix, lent to every row of every batch."""
 
     def __init__(self, layer: Any) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         self.lazy_initialization(layer.keys, layer.values)
         self._keys: Tensor = layer.keys
         self._values: Tensor = layer.values

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -213,7 +213,7 @@ class SequenceClassifier(Predictor):
         self._tokenizer = tokenizer
         self._settings = settings
         device = resolve_device(settings.device)
-        self._model: Any = model
+        self._model = cast(Any, model)  # its stubs know neither to(device, dtype) nor its calls
         self._model.to(device, resolve_dtype(settings.dtype, device)).eval()
         self._reader = Reader(tokenizer, max_tokens=settings.max_tokens, keep=settings.keep)
 

@@ -51,6 +51,14 @@ def resolve_checkpoint(name: str) -> Path:
     )
 
 
+def prefetch(name: str) -> None:
+    """Fetch a checkpoint or data set of the catalogue, ready for use without a network."""
+    if name in checkpoint_names():
+        resolve_checkpoint(name)
+    else:
+        fetch(name)
+
+
 def _with_config(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         raise SourceError(
@@ -140,8 +148,8 @@ def _quiet_transformers() -> Iterator[None]:
     # The reader of GGUF files shows a bar of its own, which the logging does not govern.
     reader_names: dict[str, Any] = vars(gguf_reader)
     reader_bar = reader_names["tqdm"]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     reader_names["tqdm"] = partial(reader_bar, disable=True)
     try:
         yield
@@ -149,7 +157,7 @@ def _quiet_transformers() -> Iterator[None]:
         reader_names["tqdm"] = reader_bar
         logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

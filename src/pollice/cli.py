@@ -1,0 +1,389 @@
+"""The command line: `pollice compare`, `train`, `predict`, `evaluate`, `data`, `fetch`, `methods`.
+
+Knows nothing about how anything is done. Whatever is slow to import is imported by the command
+that needs it, so that `pollice --help` answers at once.
+"""
+
+import json
+import logging
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pollice.errors import OptionError, PolliceError, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pollice.data import ReadOptions
+    from pollice.report import Report
+
+Command = Callable[..., Any]
+
+_OUT = click.option(
+    "--out", "-o", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def main() -> None:
+    """Run the command line: exit code 2 and one sentence for what the user can mend."""
+    try:
+        code = app.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except PolliceError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("pollice"), prog_name="pollice")
+def app() -> None:
+    """Train, prompt and honestly compare language models as judges of opinions.
+
+    Start with `pollice compare` alone: it compares five ways of judging on real reviews.
+    Then name your own file: `pollice compare --data reviews.csv`.
+    """
+
+
+def _reading(command: Command) -> Command:
+    """Add the options that say how a source is read."""
+    for option in reversed(
+        [
+            click.option("--text-column", help="The column of texts [default: found]."),
+            click.option("--label-column", help="The column of labels [default: found]."),
+            click.option("--id-column", help="The column of ids [default: found, or row numbers]."),
+            click.option("--split-column", help="The column that says train, validation or test."),
+            click.option("--label-names", help="Names of label codes: 0=negative,1=positive."),
+            click.option("--keep-html", is_flag=True, help="Leave tags and entities in the texts."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _splitting(command: Command) -> Command:
+    """Add the options that choose data and split."""
+    for option in reversed(
+        [
+            click.option("--data", "source", help="A file, folder, catalogue name or hub:NAME."),
+            click.option("--test", "test", help="A source of its own for the test rows."),
+            click.option("--limit", type=click.IntRange(1), help="Take a sample of N rows."),
+            click.option("--train-rows", type=click.IntRange(1), help="Balanced training rows."),
+            click.option("--validation-rows", type=click.IntRange(1), help="Balanced rows."),
+            click.option("--test-rows", type=click.IntRange(1), help="Balanced test rows."),
+            click.option("--seed", type=int, help="Of the split and every method [default: 0]."),
+            click.option(
+                "--set", "settings", multiple=True, help="METHOD.option=value; repeatable."
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@app.command()
+@click.argument("experiment", required=False, type=click.Path(path_type=Path))
+@click.option("--method", "names", multiple=True, help="NAME, or NAME=METHOD; repeatable.")
+@_splitting
+@_reading
+@_OUT
+@_JSON
+def compare(
+    experiment: Path | None, names: tuple[str, ...], out: Path | None, as_json: bool, **given: Any
+) -> None:
+    """Compare methods on the same rows; without arguments, on the demo's reviews.
+
+    EXPERIMENT is a TOML file with everything that the options say, and more.
+    An interrupted comparison goes on where it stopped when the same command is given again.
+    """
+    content = _content(experiment, names, given)
+    _run(content, out, as_json=as_json)
+
+
+@app.command()
+@click.argument("method")
+@_splitting
+@_reading
+@_OUT
+@_JSON
+def train(method: str, out: Path | None, as_json: bool, **given: Any) -> None:
+    """Train one METHOD, judge it on the test rows, and save its predictor."""
+    if given["source"] is None:
+        raise OptionError("Expected data to train on, but none are named. Add --data FILE.")
+    folder = _run(_content(None, (method,), given), out, as_json=as_json)
+    if not as_json:
+        click.echo(f"Predictor: {folder / method.partition('=')[0] / 'predictor'}")
+
+
+def _content(path: Path | None, names: tuple[str, ...], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the experiment as plain types: the file, or the demo, under the options given."""
+    if path is not None:
+        content = _toml(path)
+    elif given["source"] is None:
+        content = tomllib.loads(files("pollice").joinpath("demo.toml").read_text("utf-8"))
+    else:
+        content = {"methods": {name: {} for name in _USUAL_METHODS}}
+    data = content.setdefault("data", {})
+    for key, value in [("source", given["source"]), ("test", given["test"])]:
+        if value is not None:
+            data[key] = value
+    if given["limit"] is not None:
+        data["limit"] = given["limit"]
+    data.setdefault("read", {}).update(_read_fields(given))
+    content.setdefault("split", {}).update(
+        {
+            key: given[key]
+            for key in ("train_rows", "validation_rows", "test_rows")
+            if given[key] is not None
+        }
+    )
+    if given["seed"] is not None:
+        content["seed"] = given["seed"]
+    if names:
+        content["methods"] = dict(_named_method(name, content) for name in names)
+    _apply_settings(content, given["settings"])
+    return content
+
+
+_USUAL_METHODS = ("baseline", "features", "finetune", "prompt")
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OptionError(f"Expected an experiment file, but there is no {path}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"Expected TOML in {path}, but it cannot be read: {error}.") from None
+
+
+def _named_method(name: str, content: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    own, _, kind = name.partition("=")
+    options = dict(content.get("methods", {}).get(own, {}))
+    return own, {**options, "method": kind} if kind else options
+
+
+def _apply_settings(content: dict[str, Any], settings: tuple[str, ...]) -> None:
+    for setting in settings:
+        place, separator, value = setting.partition("=")
+        name, dot, option = place.partition(".")
+        if not (separator and dot and option):
+            raise OptionError(
+                f"Expected --set METHOD.option=value, but found {setting!r}. "
+                "Write for example --set finetune.epochs=2."
+            )
+        if name not in content["methods"]:
+            raise OptionError(
+                f"--set names the method {name!r}, but this comparison has: "
+                f"{', '.join(content['methods'])}.{did_you_mean(name, content['methods'])}"
+            )
+        content["methods"][name][option] = _value(value)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return {"none": None}.get(text.lower(), text)
+
+
+def _read_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {
+        key: given[key]
+        for key in ("text_column", "label_column", "id_column", "split_column")
+        if given[key] is not None
+    }
+    if given["keep_html"]:
+        fields["keep_html"] = True
+    if given["label_names"] is not None:
+        fields["label_names"] = _label_names(given["label_names"])
+    return fields
+
+
+def _label_names(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(separator and code.strip() and name.strip() for code, separator, name in pairs):
+        raise OptionError(f"Expected --label-names like 0=negative,1=positive, but found {text!r}.")
+    return {code.strip(): name.strip() for code, _, name in pairs}
+
+
+def _read_options(given: Mapping[str, Any]) -> "ReadOptions":
+    from pollice.data import ReadOptions
+
+    return ReadOptions(**_read_fields(given))
+
+
+def _run(content: Mapping[str, Any], out: Path | None, *, as_json: bool) -> Path:
+    from pollice.experiment import default_folder, read_experiment, run_experiment
+
+    experiment = read_experiment(content, "The experiment")
+    folder = out or default_folder(experiment)
+    with _progress():
+        report = run_experiment(experiment, folder)
+    _show(report, as_json=as_json)
+    if not as_json:
+        click.echo(f"Report: {folder / 'report.html'}")
+    return folder
+
+
+def _show(report: "Report", *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from pollice.report import show, to_json
+
+    if as_json:
+        click.echo(json.dumps(to_json(report), indent=2, ensure_ascii=False))
+    else:
+        show(report, Console())
+
+
+@contextmanager
+def _progress() -> Iterator[None]:
+    """Show bars and messages on standard error while work goes on."""
+    from rich.console import Console
+
+    from pollice.bars import shown_on
+
+    console = Console(stderr=True)
+    logger = logging.getLogger("pollice")
+    handler = _ConsoleHandler(console)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with shown_on(console):
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints messages above the bars."""
+
+    def __init__(self, console: "Console") -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        self._console.print(record.getMessage(), markup=False, highlight=False)
+
+
+@app.command()
+@click.argument("predictor", type=click.Path(path_type=Path))
+@click.argument("file")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help=".parquet, .csv or .jsonl",
+)
+@_reading
+def predict(predictor: Path, file: str, output: Path, **given: Any) -> None:
+    """Judge every text of FILE with a saved PREDICTOR, and write labels and probabilities."""
+    from pollice.data import read_texts
+    from pollice.prediction import predict as predict_texts
+    from pollice.storage import load_predictor, write_atomically
+    from pollice.tables import check_output, write_predictions
+
+    check_output(output)
+    table = read_texts(file, _read_options(given))
+    with _progress():
+        loaded = load_predictor(_predictor_folder(predictor))
+        known = table.gold is not None and set(table.gold) <= set(loaded.label_names)
+        gold = [str(label) for label in table.gold or ()] if known else None
+        predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=gold)
+    write_atomically(output, lambda path: write_predictions(predictions, path, output.suffix))
+    cut = int(predictions.truncated.sum())
+    click.echo(f"{len(predictions):,} rows judged, {cut:,} of them cut to fit: {output}")
+
+
+def _predictor_folder(folder: Path) -> Path:
+    """Return the predictor's folder, also where the method's folder is named."""
+    inner = folder / "predictor"
+    return inner if inner.is_dir() else folder
+
+
+@app.command()
+@click.argument("predictions", nargs=-1, required=True)
+@click.option("--seed", type=int, default=0, help="Of the bootstrap.")
+@_JSON
+def evaluate(predictions: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """Judge predictions tables again: no model is loaded.
+
+    Each of PREDICTIONS is a predictions.parquet, or NAME=FILE, of pollice or any other system.
+    """
+    from pollice.experiment import judge_tables
+
+    _show(judge_tables(dict(_named_table(text) for text in predictions), seed), as_json=as_json)
+
+
+def _named_table(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if separator:
+        return name, Path(path)
+    file = Path(text)
+    return (file.parent.name if file.name == "predictions.parquet" else file.stem) or text, file
+
+
+@app.command()
+@click.argument("source")
+@_reading
+@_JSON
+def data(source: str, as_json: bool, **given: Any) -> None:
+    """Show what SOURCE holds: rows, balance, lengths, duplicates, examples."""
+    from dataclasses import asdict
+
+    from pollice.data import read_dataset
+    from pollice.listings import show_summary
+    from pollice.splits import summarize
+
+    with _progress():
+        summary = summarize(read_dataset(source, _read_options(given)))
+    if as_json:
+        click.echo(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
+    else:
+        show_summary(source, summary)
+
+
+@app.command()
+@click.argument("names", nargs=-1)
+@click.option("--list", "listed", is_flag=True, help="Show names, sizes and licences.")
+def fetch(names: tuple[str, ...], listed: bool) -> None:
+    """Fetch checkpoints and data sets into the cache before they are needed."""
+    from pollice.catalogue import entries
+    from pollice.listings import show_catalogue
+
+    if listed or not names:
+        show_catalogue(entries())
+        return
+    from pollice.models.sources import prefetch
+
+    with _progress():
+        for name in names:
+            prefetch(name)
+
+
+@app.command()
+@click.argument("name", required=False)
+def methods(name: str | None) -> None:
+    """Show the methods, or all options of the method NAME with their defaults."""
+    from pollice.listings import show_method, show_methods
+
+    if name is None:
+        show_methods()
+    else:
+        show_method(name)

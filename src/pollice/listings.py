@@ -1,0 +1,85 @@
+"""Lists on the terminal: a data set's summary, the catalogue, the methods and their options.
+
+Knows nothing about comparisons and reports.
+"""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pollice.catalogue import Entry
+from pollice.method import find_method, method_names, method_options
+from pollice.splits import DatasetSummary
+
+_SHOWN_CHARACTERS = 160
+_MEGABYTE = 1_000_000
+
+
+def show_summary(source: str, summary: DatasetSummary) -> None:
+    """Print what to know of a data set before learning from it."""
+    console = Console()
+    console.print(f"[bold]{escape(source)}[/]: {summary.rows:,} labelled rows")
+    for reason, rows in summary.dropped.items():
+        console.print(f"  left out: {rows:,} rows ({escape(reason)})")
+    words = summary.words
+    console.print(
+        f"  words in a text: {words['p5']:,} to {words['p95']:,} (5th to 95th percentile), "
+        f"median {words['p50']:,}, longest {words['max']:,}"
+    )
+    console.print(
+        f"  repeats: {summary.exact_duplicates:,} exact and {summary.near_duplicates:,} near "
+        "duplicates; copies of a text always fall on one side of a split"
+    )
+    for label, rows in summary.labels.items():
+        console.print(f"\n[bold]{escape(label)}[/]: {rows:,} rows ({rows / summary.rows:.1%})")
+        for text in summary.examples[label]:
+            console.print(f"  · {escape(_short(text))}", highlight=False)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}…"
+
+
+def show_catalogue(entries: Mapping[str, Entry]) -> None:
+    """Print names, sizes and licences of what can be fetched."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("name", "what", "MB", "licence", "description"):
+        table.add_column(column, justify="right" if column == "MB" else "left")
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].kind, item[0])):
+        size = "" if entry.size is None else f"{entry.size / _MEGABYTE:,.0f}"
+        table.add_row(name, entry.kind, size, escape(entry.licence), escape(entry.description))
+    Console().print(table)
+
+
+def show_methods() -> None:
+    """Print every method with one line on what it does."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name in method_names():
+        table.add_row(f"[bold]{name}[/]", escape(_first_line(name)))
+    console = Console()
+    console.print(table)
+    console.print("\nOptions and their defaults: pollice methods NAME", highlight=False)
+
+
+def show_method(name: str) -> None:
+    """Print a method's options with their types, defaults and meaning."""
+    console = Console()
+    find_method(name)
+    console.print(f"[bold]{name}[/]: {escape(_first_line(name))}\n")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("option", "default", "what it does"):
+        table.add_column(column, overflow="fold")
+    for option in method_options(name):
+        shown = escape(repr(option.default))
+        table.add_row(
+            option.name, shown, f"{escape(option.description)} [dim]({escape(option.type)})[/]"
+        )
+    console.print(table)
+    console.print(f"\nSet one with: --set {name}.option=value", highlight=False)
+
+
+def _first_line(name: str) -> str:
+    return (find_method(name).__doc__ or "").strip().splitlines()[0]
