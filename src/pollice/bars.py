@@ -15,7 +15,6 @@ from rich.progress import (
     SpinnerColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -29,8 +28,10 @@ class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the rate of the last seconds, or of the whole stage once it is done."""
         speed = task.finished_speed or task.speed
-        shown = "" if speed is None else f"{speed:,.1f} {task.fields['unit']}/s"
-        return Text(shown, style="cyan", justify="right")
+        if speed is None:
+            return Text("")
+        rate = f"{speed:,.1f}" if speed < 100 else f"{speed:,.0f}"
+        return Text(f"{rate} {task.fields['unit']}/s", style="cyan", no_wrap=True)
 
 
 @contextmanager
@@ -39,16 +40,16 @@ def shown_on(console: Console) -> Iterator[None]:
     progress = Progress(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         _RateColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
         console=console,
     )
 
     @contextmanager
     def listener(description: str, total: int | None, unit: str) -> Iterator[Advance]:
+        progress.start()
         task = progress.add_task(description, total=total, unit=unit)
 
         def advance(units: int) -> None:
@@ -58,5 +59,9 @@ def shown_on(console: Console) -> Iterator[None]:
         if total is None:
             progress.update(task, total=progress.tasks[-1].completed)
 
-    with progress, listening(listener):
-        yield
+    try:
+        with listening(listener):
+            yield
+    finally:
+        if progress.tasks:  # stopping prints the end of a line, even where no bar was shown
+            progress.stop()

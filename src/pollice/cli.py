@@ -7,17 +7,16 @@ that needs it, so that `pollice --help` answers at once.
 import json
 import logging
 import sys
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pollice.errors import OptionError, PolliceError, did_you_mean
+from pollice.errors import OptionError, PolliceError, PredictionsError
+from pollice.settings import check_distinct, content_of, read_fields
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,7 +83,9 @@ def _splitting(command: Command) -> Command:
             click.option("--train-rows", type=click.IntRange(1), help="Balanced training rows."),
             click.option("--validation-rows", type=click.IntRange(1), help="Balanced rows."),
             click.option("--test-rows", type=click.IntRange(1), help="Balanced test rows."),
-            click.option("--seed", type=int, help="Of the split and every method [default: 0]."),
+            click.option(
+                "--seed", type=click.IntRange(0), help="Of split and methods [default: 0]."
+            ),
             click.option(
                 "--set", "settings", multiple=True, help="METHOD.option=value; repeatable."
             ),
@@ -109,8 +110,8 @@ def compare(
     EXPERIMENT is a TOML file with everything that the options say, and more.
     An interrupted comparison goes on where it stopped when the same command is given again.
     """
-    content = _content(experiment, names, given)
-    _run(content, out, as_json=as_json)
+    place = "the experiment" if experiment is None else str(experiment)
+    _run(content_of(experiment, names, given), place, out, as_json=as_json)
 
 
 @app.command()
@@ -123,113 +124,22 @@ def train(method: str, out: Path | None, as_json: bool, **given: Any) -> None:
     """Train one METHOD, judge it on the test rows, and save its predictor."""
     if given["source"] is None:
         raise OptionError("Expected data to train on, but none are named. Add --data FILE.")
-    folder = _run(_content(None, (method,), given), out, as_json=as_json)
+    content = content_of(None, (method,), given)
+    folder = _run(content, "the experiment", out, as_json=as_json)
     if not as_json:
         click.echo(f"Predictor: {folder / method.partition('=')[0] / 'predictor'}")
-
-
-def _content(path: Path | None, names: tuple[str, ...], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the experiment as plain types: the file, or the demo, under the options given."""
-    if path is not None:
-        content = _toml(path)
-    elif given["source"] is None:
-        content = tomllib.loads(files("pollice").joinpath("demo.toml").read_text("utf-8"))
-    else:
-        content = {"methods": {name: {} for name in _USUAL_METHODS}}
-    data = content.setdefault("data", {})
-    for key, value in [("source", given["source"]), ("test", given["test"])]:
-        if value is not None:
-            data[key] = value
-    if given["limit"] is not None:
-        data["limit"] = given["limit"]
-    data.setdefault("read", {}).update(_read_fields(given))
-    content.setdefault("split", {}).update(
-        {
-            key: given[key]
-            for key in ("train_rows", "validation_rows", "test_rows")
-            if given[key] is not None
-        }
-    )
-    if given["seed"] is not None:
-        content["seed"] = given["seed"]
-    if names:
-        content["methods"] = dict(_named_method(name, content) for name in names)
-    _apply_settings(content, given["settings"])
-    return content
-
-
-_USUAL_METHODS = ("baseline", "features", "finetune", "prompt")
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise OptionError(f"Expected an experiment file, but there is no {path}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"Expected TOML in {path}, but it cannot be read: {error}.") from None
-
-
-def _named_method(name: str, content: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    own, _, kind = name.partition("=")
-    options = dict(content.get("methods", {}).get(own, {}))
-    return own, {**options, "method": kind} if kind else options
-
-
-def _apply_settings(content: dict[str, Any], settings: tuple[str, ...]) -> None:
-    for setting in settings:
-        place, separator, value = setting.partition("=")
-        name, dot, option = place.partition(".")
-        if not (separator and dot and option):
-            raise OptionError(
-                f"Expected --set METHOD.option=value, but found {setting!r}. "
-                "Write for example --set finetune.epochs=2."
-            )
-        if name not in content["methods"]:
-            raise OptionError(
-                f"--set names the method {name!r}, but this comparison has: "
-                f"{', '.join(content['methods'])}.{did_you_mean(name, content['methods'])}"
-            )
-        content["methods"][name][option] = _value(value)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return {"none": None}.get(text.lower(), text)
-
-
-def _read_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {
-        key: given[key]
-        for key in ("text_column", "label_column", "id_column", "split_column")
-        if given[key] is not None
-    }
-    if given["keep_html"]:
-        fields["keep_html"] = True
-    if given["label_names"] is not None:
-        fields["label_names"] = _label_names(given["label_names"])
-    return fields
-
-
-def _label_names(text: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(separator and code.strip() and name.strip() for code, separator, name in pairs):
-        raise OptionError(f"Expected --label-names like 0=negative,1=positive, but found {text!r}.")
-    return {code.strip(): name.strip() for code, _, name in pairs}
 
 
 def _read_options(given: Mapping[str, Any]) -> "ReadOptions":
     from pollice.data import ReadOptions
 
-    return ReadOptions(**_read_fields(given))
+    return ReadOptions(**read_fields(given))
 
 
-def _run(content: Mapping[str, Any], out: Path | None, *, as_json: bool) -> Path:
+def _run(content: Mapping[str, Any], place: str, out: Path | None, *, as_json: bool) -> Path:
     from pollice.experiment import default_folder, read_experiment, run_experiment
 
-    experiment = read_experiment(content, "The experiment")
+    experiment = read_experiment(content, place)
     folder = out or default_folder(experiment)
     with _progress():
         report = run_experiment(experiment, folder)
@@ -300,6 +210,11 @@ def predict(predictor: Path, file: str, output: Path, **given: Any) -> None:
     from pollice.tables import check_output, write_predictions
 
     check_output(output)
+    if output.exists() and output.resolve() == Path(file).resolve():
+        raise PredictionsError(
+            f"Expected an output besides the texts, but {output} is the file of texts itself. "
+            "Name another output."
+        )
     table = read_texts(file, _read_options(given))
     with _progress():
         loaded = load_predictor(_predictor_folder(predictor))
@@ -319,16 +234,18 @@ def _predictor_folder(folder: Path) -> Path:
 
 @app.command()
 @click.argument("predictions", nargs=-1, required=True)
-@click.option("--seed", type=int, default=0, help="Of the bootstrap.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the bootstrap.")
 @_JSON
 def evaluate(predictions: tuple[str, ...], seed: int, as_json: bool) -> None:
     """Judge predictions tables again: no model is loaded.
 
     Each of PREDICTIONS is a predictions.parquet, or NAME=FILE, of pollice or any other system.
     """
-    from pollice.experiment import judge_tables
+    from pollice.judging import judge_tables
 
-    _show(judge_tables(dict(_named_table(text) for text in predictions), seed), as_json=as_json)
+    tables = [_named_table(text) for text in predictions]
+    check_distinct([name for name, _ in tables], "the command", "FILE")
+    _show(judge_tables(dict(tables), seed), as_json=as_json)
 
 
 def _named_table(text: str) -> tuple[str, Path]:

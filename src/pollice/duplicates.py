@@ -66,7 +66,7 @@ class _NearDuplicates:
         self.parents = list(range(len(texts)))
 
     def groups(self) -> list[int]:
-        with stage("Looking for near duplicates", total=len(self.texts)) as advance:
+        with stage("looking for near duplicates", total=len(self.texts)) as advance:
             rows, signatures = self.sign(advance)
         for band in range(0, _BAND * _BANDS, _BAND):
             for bucket in _buckets(signatures[:, band : band + _BAND]):

@@ -6,36 +6,36 @@ Knows nothing about any one method, and nothing about the terminal.
 import hashlib
 import json
 import logging
-import math
+import os
+import re
 import shutil
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pollice import storage
-from pollice.comparison import compare
 from pollice.cost import measured
-from pollice.data import Dataset, ReadOptions, read_dataset
-from pollice.errors import OptionError, RunError
+from pollice.data import ReadOptions, read_dataset
+from pollice.errors import OptionError, RunError, did_you_mean
+from pollice.judging import judge
 from pollice.method import Method, create_method, options_of
-from pollice.metrics import evaluate
-from pollice.prediction import Predictions, predict
-from pollice.report import Cost, DataReport, MethodReport, Mistake, Report, write_report
+from pollice.prediction import predict
+from pollice.progress import owned_by
+from pollice.report import Cost, DataReport, Report, write_report
 from pollice.splits import Split, SplitOptions, sample, split
 
 logger = logging.getLogger("pollice")
 
 _STRICT = ConfigDict(extra="forbid")
-_MISTAKES = 12
-_RESERVED = ("experiment.toml", "data.json", "report.json", "report.html", "report.md")
+_CLAIM = {"experiment.toml", "data.json"}
+_RESERVED = {*_CLAIM, "report.json", "report.html", "report.md"}
+_FOLDER_NAME = re.compile(r"[\w-][\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -59,18 +59,23 @@ class Experiment:
     methods: Mapping[str, Mapping[str, Any]]
     """For each name the method's options; ``method`` names the method where it is another."""
     split: SplitOptions = field(default_factory=SplitOptions)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """The seed of the split, and of every method that sets none of its own."""
 
     def __post_init__(self) -> None:
         if not self.methods:
             raise OptionError("Expected one method or more, but none is named. Add --method NAME.")
         for name in self.methods:
-            if name in _RESERVED or Path(name).name != name or name.startswith("."):
+            if name in _RESERVED or not _FOLDER_NAME.fullmatch(name):
                 raise OptionError(
                     f"A method's name becomes a folder, and {name!r} cannot be one. "
                     "Use letters, digits, - and _."
                 )
+        if self.split.seed not in (SplitOptions.seed, self.seed):
+            raise OptionError(
+                f"The experiment's seed draws the split: it is {self.seed}, but split.seed is "
+                f"{self.split.seed}. Set seed alone."
+            )
 
 
 def read_experiment(content: Mapping[str, Any], place: str) -> Experiment:
@@ -82,23 +87,46 @@ def read_experiment(content: Mapping[str, Any], place: str) -> Experiment:
     try:
         return TypeAdapter(Experiment).validate_python(dict(content))
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise OptionError(
-            f"{place}: {where} is {problem['input']!r}, but {problem['msg'][0].lower()}"
-            f"{problem['msg'][1:]}."
-        ) from None
+        raise OptionError(_explain(error.errors(include_url=False)[0], place)) from None
 
 
-def read_experiment_file(path: Path) -> Experiment:
-    """Read an experiment from a TOML file."""
+_TABLES: Mapping[str, type[Any]] = {
+    "": Experiment,
+    "data": DataSource,
+    "data.read": ReadOptions,
+    "split": SplitOptions,
+}
+
+
+def _explain(problem: Mapping[str, Any], place: str) -> str:
+    *parents, name = (str(part) for part in problem["loc"])
+    where = ".".join([*parents, name])
+    if problem["type"] == "missing":
+        return f"Expected {where} in {place}, but it is not set."
+    if problem["type"] == "unexpected_keyword_argument":
+        known = [known.name for known in fields(_TABLES[".".join(parents)])]
+        return (
+            f"{place} sets {where}, but there is no such field.{did_you_mean(name, known)} "
+            f"The fields are: {', '.join(known)}."
+        )
+    rule = problem["msg"].replace("Input should", "it should").replace("dictionary", "table")
+    return f"{where} is {problem['input']!r} in {place}, but {rule}."
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file as plain types."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise OptionError(f"Expected an experiment file, but there is no {path}.") from None
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(
+            f"Expected an experiment in TOML, but {path} cannot be opened ({error.strerror}). "
+            "Check its name."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"Expected TOML in {path}, but it cannot be read: {error}.") from None
-    return read_experiment(content, str(path))
+        raise OptionError(
+            f"Expected an experiment in TOML, but {path} cannot be read as such ({error}). "
+            "To compare on a file of texts, write --data before its name."
+        ) from None
 
 
 def completed(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]]:
@@ -113,7 +141,7 @@ def completed(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]
         kind = str(options.pop("method", name))
         methods[name] = create_method(kind, options)
     content = asdict(experiment)
-    content["split"]["seed"] = experiment.seed
+    del content["split"]["seed"]
     content["methods"] = {
         name: {"method": method.name, **options_of(method)} for name, method in methods.items()
     }
@@ -145,11 +173,17 @@ def run_experiment(experiment: Experiment, folder: Path) -> Report:
     _check_folder(folder, content)
     parts, data = prepare(experiment)
     _claim_folder(folder, content, data, _fingerprint(parts))
-    for name, method in methods.items():
-        if storage.is_complete(folder / name):
-            logger.info("%s is finished already: its predictions are taken as they are.", name)
-        else:
-            _run_method(name, method, parts, folder)
+    try:
+        for name, method in methods.items():
+            if storage.is_complete(folder / name):
+                storage.read_manifest(folder / name)
+                logger.info("%s is finished already: its predictions are taken as they are.", name)
+            else:
+                with owned_by(name):
+                    _run_method(name, method, parts, folder)
+    except BaseException:
+        _unclaim_folder(folder)
+        raise
     report = judge(folder, content, data, parts.test)
     write_report(report, folder)
     return report
@@ -163,6 +197,11 @@ def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
     if options.limit is not None:
         dataset = sample(dataset, options.limit, experiment.seed)
     parts = split(dataset, replace(experiment.split, seed=experiment.seed), test=test)
+    if not len(parts.test):
+        raise OptionError(
+            "Expected test rows to judge on, but split.test is 0 and the source gives none. "
+            "Raise split.test, or name a source of test rows."
+        )
     counted = [dataset, *([test] if test else [])]
     report = DataReport(
         source=options.source,
@@ -201,19 +240,29 @@ def _check_folder(folder: Path, content: Mapping[str, Any]) -> None:
     """Refuse a folder that holds something else, before any work is done."""
     path = folder / "experiment.toml"
     if path.is_file():
-        held = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+        held = _flat(read_toml(path))
         wanted = _flat(content)
         for key in sorted({*held, *wanted}):
             if held.get(key) != wanted.get(key):
                 raise RunError(
-                    f"{folder} holds another experiment: {key} is {held.get(key)!r} there and "
-                    f"{wanted.get(key)!r} here. Name another folder with --out, or delete it."
+                    f"{folder} holds another experiment: {key} is {_said(held, key)} there and "
+                    f"{_said(wanted, key)} here. Name another folder with --out, or delete it."
                 )
-    elif folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    elif folder.is_dir() and any(folder.iterdir()):
         raise RunError(
             f"Expected a new or empty folder for the run, but {folder} holds something else. "
             "Name another with --out."
         )
+    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise RunError(
+            f"Expected a folder that can be written for the run, but {place} is "
+            f"{'not writable' if place.is_dir() else 'a file'}. Name another with --out."
+        )
+
+
+def _said(options: Mapping[str, Any], key: str) -> str:
+    return repr(options[key]) if key in options else "not set"
 
 
 def _claim_folder(
@@ -229,11 +278,17 @@ def _claim_folder(
                 f"The data have changed since {folder} was begun ({', '.join(changed)}), so its "
                 "finished methods cannot be compared with new ones. Name another folder with --out."
             )
-    storage.write_json(path, facts)
     storage.write_atomically(
         folder / "experiment.toml",
         lambda temporary: temporary.write_text(tomli_w.dumps(content), encoding="utf-8"),
     )
+    storage.write_json(path, facts)
+
+
+def _unclaim_folder(folder: Path) -> None:
+    """Leave no folder behind where not one method came to anything."""
+    if {file.name for file in folder.rglob("*") if file.is_file()} <= _CLAIM:
+        shutil.rmtree(folder)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -250,7 +305,6 @@ def _run_method(name: str, method: Method, parts: Split, folder: Path) -> None:
     """Fit, predict and save one method; its folder appears when all of it is there."""
     workdir = folder / ".work" / name
     workdir.mkdir(parents=True, exist_ok=True)
-    logger.info("%s: fitting on %d rows.", name, len(parts.train))
     with measured() as fitting:
         predictor = method.fit(parts.train, parts.validation, workdir=workdir)
     with measured() as predicting:
@@ -259,7 +313,7 @@ def _run_method(name: str, method: Method, parts: Split, folder: Path) -> None:
             parts.test.texts,
             ids=parts.test.ids,
             gold=parts.test.labels,
-            description="Judging test rows",
+            description="judging test rows",
         )
     cost = Cost(
         fit_seconds=fitting.seconds,
@@ -280,117 +334,3 @@ def _run_method(name: str, method: Method, parts: Split, folder: Path) -> None:
         )
         storage.write_manifest(temporary, {"name": name, "method": method.name})
     shutil.rmtree(folder / ".work")
-
-
-def judge(folder: Path, content: Mapping[str, Any], data: DataReport, test: Dataset) -> Report:
-    """Judge the finished methods of a run from their predictions tables; no model is loaded."""
-    runs = {
-        name: Predictions.read(folder / name / "predictions.parquet") for name in content["methods"]
-    }
-    seed = content["seed"]
-    texts = dict(zip(test.ids, test.texts, strict=True))
-    methods = tuple(
-        _method_report(folder / name, name, content["methods"][name], run, texts)
-        for name, run in runs.items()
-    )
-    return Report(
-        data=data,
-        methods=methods,
-        comparison=compare(runs, seed=seed),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seed=seed,
-    )
-
-
-def judge_tables(paths: Mapping[str, Path], seed: int) -> Report:
-    """Judge predictions tables of any origin; costs that are not known are NaN.
-
-    Raises:
-        PredictionsError: a table cannot be read, or the tables hold different rows.
-    """
-    runs = {name: Predictions.read(path) for name, path in paths.items()}
-    evaluations = {name: evaluate(run) for name, run in runs.items()}
-    comparison = compare(runs, seed=seed)
-    first = next(iter(evaluations.values()))
-    unknown = Cost(
-        fit_seconds=math.nan,
-        predict_seconds=math.nan,
-        predict_rows_per_second=math.nan,
-        peak_memory_mib=math.nan,
-        parameters=0,
-    )
-    return Report(
-        data=DataReport(
-            source=", ".join(str(path) for path in paths.values()),
-            rows=first.rows,
-            labels={label: facts.support for label, facts in first.per_label.items()},
-            train_rows=0,
-            validation_rows=0,
-            test_rows=first.rows,
-            test_ids_sha256=comparison.test_ids_sha256,
-            exact_duplicates=0,
-            near_duplicates=0,
-            leaked_rows_removed=0,
-            dropped={},
-        ),
-        methods=tuple(
-            MethodReport(
-                name=name,
-                method=name,
-                options={},
-                labels_used=0,
-                evaluation=evaluations[name],
-                variants={v: evaluate(run.variant(v)) for v in run.variants},
-                cost=unknown,
-                training=(),
-                mistakes=(),
-            )
-            for name, run in runs.items()
-        ),
-        comparison=comparison,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seed=seed,
-    )
-
-
-def _method_report(
-    folder: Path,
-    name: str,
-    options: Mapping[str, Any],
-    run: Predictions,
-    texts: Mapping[str, str],
-) -> MethodReport:
-    cost = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
-    labels_used = cost.pop("labels_used")
-    log = folder / "training.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    return MethodReport(
-        name=name,
-        method=options["method"],
-        options={key: value for key, value in options.items() if key != "method"},
-        labels_used=labels_used,
-        evaluation=evaluate(run),
-        variants={variant: evaluate(run.variant(variant)) for variant in run.variants},
-        cost=Cost(**cost),
-        training=tuple(json.loads(line) for line in lines),
-        mistakes=_mistakes(run, texts),
-    )
-
-
-def _mistakes(run: Predictions, texts: Mapping[str, str]) -> tuple[Mistake, ...]:
-    """Return the wrong answers that the method was surest of."""
-    wrong = [
-        Mistake(
-            id=row_id,
-            text=texts[row_id],
-            gold=gold,
-            predicted=predicted,
-            probability=float(np.max(probabilities)),
-        )
-        for row_id, gold, predicted, probabilities in zip(
-            run.ids, run.gold or (), run.predicted, run.probabilities, strict=True
-        )
-        if predicted is not None and predicted != gold
-    ]
-    wrong.sort(key=lambda mistake: (-mistake.probability, mistake.id))
-    return tuple(wrong[:_MISTAKES])

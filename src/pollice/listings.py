@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pollice.catalogue import Entry
+from pollice.errors import OptionError
 from pollice.method import find_method, method_names, method_options
 from pollice.splits import DatasetSummary
 
@@ -58,7 +59,7 @@ def show_methods() -> None:
     """Print every method with one line on what it does."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for name in method_names():
-        table.add_row(f"[bold]{name}[/]", escape(_first_line(name)))
+        table.add_row(f"[bold]{name}[/]", escape(_line_or_lack(name)))
     console = Console()
     console.print(table)
     console.print("\nOptions and their defaults: pollice methods NAME", highlight=False)
@@ -79,6 +80,14 @@ def show_method(name: str) -> None:
         )
     console.print(table)
     console.print(f"\nSet one with: --set {name}.option=value", highlight=False)
+
+
+def _line_or_lack(name: str) -> str:
+    """Return what a method does, or what it lacks where it cannot be loaded."""
+    try:
+        return _first_line(name)
+    except OptionError as error:
+        return str(error)
 
 
 def _first_line(name: str) -> str:

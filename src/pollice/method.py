@@ -80,7 +80,13 @@ def find_method(name: str) -> type[Method]:
 
 
 def _own_method(module_name: str) -> type[Method]:
-    module = import_module(module_name)
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"Method '{module_name.rpartition('.')[2]}' needs {error.name}, which is not "
+            "installed. Install it with: pip install 'pollice[models]'."
+        ) from error
     (method,) = (
         value
         for value in vars(module).values()

@@ -20,7 +20,7 @@ from pollice.progress import stage
 
 FloatArray = NDArray[np.float64]
 
-_CHUNK_ROWS = 512  # enough for batches of like length; small enough for flat memory
+_CHUNK_ROWS = 128  # enough for batches of like length; few enough for flat memory and progress
 _COLUMN = "probability:"
 
 
@@ -226,7 +226,7 @@ def predict(
     *,
     ids: Sequence[str] | None = None,
     gold: Sequence[str] | None = None,
-    description: str = "Predicting",
+    description: str = "judging",
 ) -> Predictions:
     """Score every text and return the predictions table, in the order of the texts."""
     with stage(description, total=len(texts)) as advance:

@@ -14,6 +14,7 @@ Listener = Callable[[str, int | None, str], AbstractContextManager[Advance]]
 """Given a stage's description, its total (None: unknown) and its unit, shows it."""
 
 _listener: ContextVar[Listener | None] = ContextVar("pollice_progress_listener", default=None)
+_owner: ContextVar[str] = ContextVar("pollice_progress_owner", default="")
 
 
 @contextmanager
@@ -23,8 +24,18 @@ def stage(description: str, total: int | None, unit: str = "rows") -> Iterator[A
     if listener is None:
         yield lambda units: None
     else:
-        with listener(description, total, unit) as advance:
+        with listener(f"{_owner.get()}{description}", total, unit) as advance:
             yield advance
+
+
+@contextmanager
+def owned_by(name: str) -> Iterator[None]:
+    """Say whose work the stages entered inside this context are."""
+    token = _owner.set(f"{name}: ")
+    try:
+        yield
+    finally:
+        _owner.reset(token)
 
 
 @contextmanager

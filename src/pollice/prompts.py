@@ -121,20 +121,19 @@ def default_template(label_names: Sequence[str]) -> Template:
 
 
 def _polarity_questions(negative: str, positive: str) -> tuple[Question, ...]:
+    """Return general questions, chosen on training texts of two data sets: docs/prompting.md."""
+    judged = {
+        negative: ("terrible", "bad", "awful", "poor"),
+        positive: ("great", "good", "excellent", "wonderful"),
+    }
     return (
         Question(
-            ask="Is this opinion positive or negative?",
-            answer="Overall, the opinion of the author is",
+            ask="Is the author's opinion positive or negative?",
+            answer="Overall, the author's opinion of it is",
             words={negative: ("negative",), positive: ("positive",)},
         ),
-        Question(
-            ask="In one word, how was it?",
-            answer="In summary, it was",
-            words={
-                negative: ("terrible", "bad", "awful", "poor"),
-                positive: ("great", "good", "excellent", "wonderful"),
-            },
-        ),
+        Question(ask="How was it, in one word?", answer="In one word:", words=judged),
+        Question(ask="What is the author's verdict?", answer="My verdict:", words=judged),
     )
 
 

@@ -73,8 +73,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"Expected a complete folder with a {MANIFEST}, but {folder} has none. "
             "Name a folder that pollice saved, such as runs/NAME/METHOD/predictor."
         )
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    for name, facts in manifest["files"].items():
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        files: dict[str, dict[str, Any]] = manifest["files"]
+    except (ValueError, TypeError, KeyError):
+        raise RunError(
+            f"Expected a manifest that pollice wrote, but {path} is damaged or of something else. "
+            "Name a folder that pollice saved, such as runs/NAME/METHOD/predictor."
+        ) from None
+    for name, facts in files.items():
         file = folder / name
         found = file.stat().st_size if file.is_file() else None
         if found != facts["bytes"]:
@@ -134,6 +141,9 @@ def load_predictor(folder: Path) -> Predictor:
         RunError: the folder is incomplete, or holds something else.
     """
     manifest = read_manifest(folder)
-    if "method" not in manifest:
-        raise RunError(f"{folder} is a pollice folder, but not a predictor's.")
+    if "label_names" not in manifest:
+        raise RunError(
+            f"Expected a predictor's folder, but {folder} is another folder of pollice. "
+            "Name a folder such as runs/NAME/METHOD/predictor."
+        )
     return find_method(manifest["method"]).predictor_type.load(folder)

@@ -19,10 +19,18 @@ def check_output(path: Path) -> None:
     """Refuse an output that cannot be written, before any text is judged."""
     if path.suffix not in SUFFIXES:
         raise PredictionsError(
-            f"Expected an output that ends in {', '.join(SUFFIXES)}, but found {path.name!r}."
+            f"Expected an output that ends in {', '.join(SUFFIXES)}, but found {path.name!r}. "
+            "Name the format by its ending."
         )
     if not path.parent.is_dir():
-        raise PredictionsError(f"The folder of the output does not exist: {path.parent}.")
+        raise PredictionsError(
+            f"Expected a folder for the output {path.name!r}, but there is no {path.parent}. "
+            "Create it first."
+        )
+    if path.is_dir():
+        raise PredictionsError(
+            f"Expected a file as output, but {path} is a folder. Name a file in it."
+        )
 
 
 def write_predictions(predictions: Predictions, path: Path, suffix: str) -> None:
@@ -47,11 +55,14 @@ def _columns(predictions: Predictions) -> list[str]:
 
 def _rows(predictions: Predictions) -> Iterator[dict[str, Any]]:
     for number, label in enumerate(predictions.predicted):
-        probabilities = [round(float(value), 6) for value in predictions.probabilities[number]]
+        probabilities = [
+            None if label is None else round(float(value), 6)  # JSON has no NaN
+            for value in predictions.probabilities[number]
+        ]
         values = [
             predictions.ids[number],
             label,
-            max(probabilities),
+            None if label is None else max(value for value in probabilities if value is not None),
             *probabilities,
             int(predictions.tokens[number]),
             bool(predictions.truncated[number]),

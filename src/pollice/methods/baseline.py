@@ -95,7 +95,7 @@ class Baseline(Method):
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> BagOfWords:
         """Fit on the training rows; the regularization is chosen by validation log loss."""
         vectorizer = _vectorizer(self.ngrams)
-        with stage("Fitting baseline", total=len(train)) as advance:
+        with stage("fitting", total=len(train)) as advance:
             try:
                 features = vectorizer.fit_transform(train.texts)
             except ValueError as error:

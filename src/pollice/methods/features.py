@@ -16,7 +16,7 @@ from pollice.models.loading import Device, Dtype
 from pollice.models.sources import resolve_checkpoint
 from pollice.progress import stage
 
-_CHUNK_ROWS = 256
+_CHUNK_ROWS = 128
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
@@ -52,10 +52,10 @@ class Features(Method):
             device=self.device,
         )
         encoder = TextEncoder(resolve_checkpoint(self.checkpoint), settings, self.pooling)
-        vectors = _encode(encoder, train, "Encoding training rows")
+        vectors = _encode(encoder, train, "encoding training rows")
         held_out = None
         if len(validation):
-            held_out = (_encode(encoder, validation, "Encoding validation"), validation.labels)
+            held_out = (_encode(encoder, validation, "encoding validation rows"), validation.labels)
         head = fit_head(vectors, train.labels, train.label_names, validation=held_out)
         return VectorClassifier(encoder, head, train.label_names)
 

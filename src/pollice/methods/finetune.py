@@ -12,6 +12,7 @@ from pollice.method import OPTIONS, Method
 from pollice.models.encoder import Reader, ReaderSettings, SequenceClassifier, check_max_tokens
 from pollice.models.loading import (
     TextTokenizer,
+    dropout_options,
     load_classifier,
     resolve_device,
     resolve_dtype,
@@ -35,7 +36,11 @@ class Finetune(TrainingOptions, Method):
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             model: Any = load_classifier(
-                checkpoint, train.label_names, new_head=True, dtype=torch.float32
+                checkpoint,
+                train.label_names,
+                new_head=True,
+                dtype=torch.float32,
+                **dropout_options(checkpoint, self.attention_dropout),
             )
             model.to(device)
             check_max_tokens(model, self.max_tokens)

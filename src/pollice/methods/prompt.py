@@ -20,6 +20,8 @@ from pollice.models.sources import resolve_checkpoint
 from pollice.progress import Advance, stage
 from pollice.prompts import Example, Template, assemble, custom_template, default_template
 
+_CHUNK_ROWS = 64
+
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
 class Prompt(Method):
@@ -71,7 +73,7 @@ class Prompt(Method):
         examples = self._examples(train.take(shown), tokenizer)
         pieces = assemble(template, train.label_names, tokenizer, examples)
         scorer = LabelScorer(checkpoint, train.label_names, pieces, self._settings())
-        with stage("Calibrating", total=len(labelled) + len(unlabelled)) as advance:
+        with stage("calibrating", total=len(labelled) + len(unlabelled)) as advance:
             labelled_scores = _scored(scorer, train.take(labelled), advance)
             unlabelled_scores = _scored(scorer, train.take(unlabelled), advance)
         return scorer.calibrated(
@@ -135,6 +137,12 @@ def _balanced(order: Sequence[int], train: Dataset, rows: int) -> list[int]:
 
 
 def _scored(scorer: LabelScorer, rows: Dataset, advance: Advance) -> LabelScores:
-    scores = scorer.label_scores(rows.texts)
-    advance(len(rows))
-    return scores
+    parts = []
+    for start in range(0, max(1, len(rows)), _CHUNK_ROWS):
+        texts = rows.texts[start : start + _CHUNK_ROWS]
+        parts.append(scorer.label_scores(texts))
+        advance(len(texts))
+    return LabelScores(
+        log_probabilities=np.concatenate([part.log_probabilities for part in parts]),
+        hidden=np.concatenate([part.hidden for part in parts]),
+    )

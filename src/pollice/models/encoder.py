@@ -26,6 +26,7 @@ from pollice.models.loading import (
     link_checkpoint,
     load_classifier,
     load_encoder,
+    quiet,
     resolve_device,
     resolve_dtype,
 )
@@ -237,8 +238,9 @@ class SequenceClassifier(Predictor):
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that transformers opens too, and how texts are read."""
-        self._model.save_pretrained(folder / "checkpoint")
-        self._tokenizer.save(folder / "checkpoint")
+        with quiet():
+            self._model.save_pretrained(folder / "checkpoint")
+            self._tokenizer.save(folder / "checkpoint")
         _write_settings(folder, self.label_names, self._settings)
 
     @classmethod

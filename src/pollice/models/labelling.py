@@ -73,11 +73,12 @@ def _log_odds(scores: LabelScores) -> FloatArray:
     """Return each question's log-odds against the first label, ``(texts, features)``."""
     log_probabilities = scores.log_probabilities
     odds = log_probabilities[:, :, 1:] - log_probabilities[:, :, :1]
-    return odds.reshape(len(odds), -1)
+    return odds.reshape(len(odds), np.prod(odds.shape[1:]))
 
 
 def _hidden(scores: LabelScores) -> FloatArray:
-    return scores.hidden.reshape(len(scores.hidden), -1).astype(np.float64)
+    hidden = scores.hidden
+    return hidden.reshape(len(hidden), np.prod(hidden.shape[1:])).astype(np.float64)
 
 
 _FEATURES = {"platt": _log_odds, "probe": _hidden}
@@ -93,13 +94,18 @@ def calibrate(
     """Learn every step that the rows allow; ``auto`` takes the last of the ladder.
 
     Raises:
-        PromptError: the step needs more labels than there are.
+        PromptError: the step needs more labels, or more texts, than there are.
     """
     needed = {"platt": PLATT_LABELS, "probe": PROBE_LABELS}
     if step in needed and len(labels) < needed[step]:
         raise PromptError(
             f"calibration='{step}' needs {needed[step]} labelled rows or more, but labels is "
             f"{len(labels)}. Raise labels, or use calibration='batch', which needs none."
+        )
+    if step == "batch" and not len(unlabelled.log_probabilities):
+        raise PromptError(
+            "calibration='batch' needs training texts besides the shots and labels, but none are "
+            "left. Raise calibration_texts, or lower shots and labels."
         )
     heads = {
         name: fit_head(_FEATURES[name](labelled), labels, label_names)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import (
     AutoConfig,
@@ -31,6 +32,7 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 
 _CONTROL = re.compile(r"[<\[].*[>\]]")
+_POOLER = ("pooler.",)  # read by no method as it comes: new heads are trained together with it
 
 
 def resolve_device(device: Device) -> torch.device:
@@ -75,26 +77,30 @@ class TextTokenizer:
 
     @cached_property
     def _plain(self) -> Tokenizer:
-        """The same tokenizer without its control tokens, and with nothing added around a text."""
+        """The same tokenizer, blind to control tokens, and with nothing added around a text."""
         content = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        content["added_tokens"] = [
-            token
-            for token in content["added_tokens"]
-            if not token["special"] and not _CONTROL.fullmatch(token["content"])
-        ]
+        for token in content["added_tokens"]:  # none is left out: the ids of the others would move
+            token["special"] |= bool(_CONTROL.fullmatch(token["content"]))
         content["post_processor"] = None
         plain = Tokenizer.from_str(json.dumps(content))
+        plain.encode_special_tokens = True
         plain.no_truncation()
         plain.no_padding()
         return plain
 
     @cached_property
     def control_tokens(self) -> frozenset[int]:
-        """The ids that no text may contain."""
-        added = self.tokenizer.added_tokens_decoder.items()
-        return frozenset(
-            token for token, text in added if text.special or _CONTROL.fullmatch(text.content)
-        )
+        """The ids that no text may contain; the one for unknown words is none of them."""
+        control = {
+            token
+            for token, text in self.tokenizer.added_tokens_decoder.items()
+            if text.special or _CONTROL.fullmatch(text.content)
+        }
+        roles = {**self.tokenizer.special_tokens_map}
+        unknown = roles.pop("unk_token", None)
+        if unknown not in roles.values():
+            control.discard(self.tokenizer.unk_token_id)
+        return frozenset(control)
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode texts as plain words: ``<eos>`` or ``[SEP]`` in them is text."""
@@ -126,7 +132,22 @@ class TextTokenizer:
         return (tokens[0],) if tokens[0] == self.tokenizer.bos_token_id else ()
 
     def render_chat(self, turns: Sequence[tuple[str, str]]) -> str:
-        """Render (role, content) turns up to where the model's answer starts."""
+        """Render (role, content) turns up to where the model's answer starts.
+
+        Where the checkpoint knows no system turn, it becomes the beginning of the user's.
+        """
+        try:
+            return self._render(turns)
+        except TemplateError as error:
+            if turns[0][0] != "system":
+                raise CheckpointError(
+                    f"The chat template of this checkpoint refuses the prompt: {error}. "
+                    "Use another checkpoint."
+                ) from error
+        (_, instructions), (role, content), *others = turns
+        return self.render_chat([(role, f"{instructions}\n\n{content}"), *others])
+
+    def _render(self, turns: Sequence[tuple[str, str]]) -> str:
         messages = [{"role": role, "content": content} for role, content in turns]
         rendered: str = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
@@ -171,11 +192,16 @@ def load_causal(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Pr
 
 def load_encoder(folder: Path, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """Load an encoder without a head, in evaluation mode."""
-    return _placed(_load(AutoModel, folder, allow_new=("pooler.",), dtype=dtype), device)
+    return _placed(_load(AutoModel, folder, allow_new=_POOLER, dtype=dtype), device)
 
 
 def load_classifier(
-    folder: Path, label_names: Sequence[str] | None = None, *, new_head: bool, dtype: torch.dtype
+    folder: Path,
+    label_names: Sequence[str] | None = None,
+    *,
+    new_head: bool,
+    dtype: torch.dtype,
+    **options: Any,
 ) -> PreTrainedModel:
     """Load an encoder with a classification head.
 
@@ -184,27 +210,39 @@ def load_classifier(
         label_names: The labels of a new head; None keeps those of the checkpoint.
         new_head: Whether the head may be newly initialised, because it will be trained.
         dtype: The data type of the weights.
+        options: Fields of the configuration to change.
     """
-    labels: dict[str, Any] = {}
     if label_names is not None:
-        labels = {
+        options |= {
             "num_labels": len(label_names),
             "id2label": dict(enumerate(label_names)),
             "label2id": {name: code for code, name in enumerate(label_names)},
         }
-    allowed = ("",) if new_head else ()
     return _load(
         AutoModelForSequenceClassification,
         folder,
-        allow_new=allowed,
+        allow_new=_POOLER if new_head else (),
+        new_head=new_head,
         dtype=dtype,
         ignore_mismatched_sizes=new_head,
-        **labels,
+        **options,
     )
 
 
+def dropout_options(folder: Path, attention_dropout: float) -> dict[str, float]:
+    """Return the configuration's own names for the dropout of attention weights."""
+    config = read_config(folder)
+    names = ("attention_probs_dropout_prob", "attention_dropout")  # BERT's, DistilBERT's
+    return {name: attention_dropout for name in names if hasattr(config, name)}
+
+
 def _load(
-    kind: Any, folder: Path, *, allow_new: tuple[str, ...] = (), **options: Any
+    kind: Any,
+    folder: Path,
+    *,
+    allow_new: tuple[str, ...] = (),
+    new_head: bool = False,
+    **options: Any,
 ) -> PreTrainedModel:
     """Load weights; refuse a checkpoint in which some would be newly initialised."""
     try:
@@ -214,7 +252,13 @@ def _load(
         raise CheckpointError(
             f"The checkpoint {folder} cannot be loaded as {kind.__name__}: {error}"
         ) from error
-    new = sorted(name for name in facts["missing_keys"] if not name.startswith(allow_new))
+    encoder = f"{model.base_model_prefix}."
+    new = sorted(
+        name
+        for name in facts["missing_keys"]
+        if not name.removeprefix(encoder).startswith(allow_new)
+        and not (new_head and not name.startswith(encoder))
+    )
     if new:
         raise CheckpointError(
             f"The checkpoint {folder} has no weights for {', '.join(new[:3])}: they would be "
@@ -241,6 +285,6 @@ def link_checkpoint(source: Path, folder: Path) -> None:
     for path in sorted(source.iterdir()):
         if path.is_file() and path.name != "manifest.json":
             try:
-                os.link(path, folder / path.name)
+                os.link(path.resolve(), folder / path.name)  # the Hub's files are symbolic links
             except OSError:  # another file system, or one without links
                 shutil.copy2(path, folder / path.name)

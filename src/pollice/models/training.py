@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from pollice.errors import TrainingError
+from pollice.method import OPTIONS
 from pollice.models.batching import Keep, length_batches
 from pollice.models.encoder import Reader
 from pollice.models.loading import Device, Dtype
@@ -29,7 +30,7 @@ from pollice.progress import stage
 _WINDOW_BATCHES = 16  # batches are cut from this many batches' rows, sorted by length
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
 class TrainingOptions:
     """Options of every method that trains an encoder."""
 
@@ -45,6 +46,8 @@ class TrainingOptions:
     """AdamW's decay, not on biases and norms."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """The share of the steps during which the learning rate rises."""
+    attention_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of attention weights; above 0 the fused attention kernels cannot be used."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradients longer than this are scaled down to it."""
     max_tokens: int = Field(default=512, ge=3)
@@ -102,7 +105,7 @@ class Trainer:
         best_loss, best_weights = math.inf, None
         with (
             log_path.open("w", encoding="utf-8") as log,
-            stage("Training", total=options.epochs * len(train)) as advance,
+            stage("training", total=options.epochs * len(train)) as advance,
         ):
             journal = _Journal(log)
             for epoch in range(options.epochs):

@@ -1,0 +1,41 @@
+"""What a block took: its own time, and its own peak of memory."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pollice.cost import measured
+
+MIB = 2**20
+
+
+def test_seconds_are_those_of_the_block() -> None:
+    with measured() as meter:
+        time.sleep(0.05)
+    time.sleep(0.05)
+    assert 0.05 <= meter.seconds < 0.1
+
+
+def test_a_block_that_fails_is_measured_too() -> None:
+    with pytest.raises(ValueError, match=r"^inside$"), measured() as meter:
+        raise ValueError("inside")
+    assert meter.seconds > 0
+    assert meter.peak_memory_mib > 0
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists() or sys.platform != "linux",
+    reason="only Linux lets a process forget its peak",
+)
+def test_the_peak_is_that_of_the_block_and_not_of_what_came_before() -> None:
+    with measured() as small:
+        pass
+    with measured() as large:
+        held = b"\1" * (300 * MIB)
+    del held
+    with measured() as after:
+        pass
+    assert large.peak_memory_mib > small.peak_memory_mib + 250
+    assert after.peak_memory_mib < large.peak_memory_mib - 250
