@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pollice.cli import main
+from pollice.experiment import DataSource, Experiment, run_experiment
 from pollice.method import find_method, method_names
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -34,6 +36,7 @@ FILLING = [
 ]
 
 InstallMethod = Callable[[str, str], None]
+Invoke = Callable[..., tuple[int, str, str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,3 +97,36 @@ def install_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def _forget_methods() -> None:
     method_names.cache_clear()
     find_method.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder whose data lie beside it; a test that changes it takes a copy."""
+    home = tmp_path_factory.mktemp("finished")
+    lines = [f"{text},{label}\n" for text, label in opinion_rows()]
+    (home / "data.csv").write_text("text,label\n" + "".join(lines))
+    run_experiment(
+        Experiment(
+            data=DataSource(source=str(home / "data.csv")),
+            methods={"baseline": {}, "words": {"method": "baseline", "ngrams": 1}},
+        ),
+        home / "run",
+    )
+    return home / "run"
+
+
+@pytest.fixture
+def invoke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Invoke:
+    """Run `pollice` in an own folder; returns exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pollice", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run

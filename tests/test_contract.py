@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tiny import opinions, tiny_causal, tiny_encoder
 
 from pollice.data import Dataset
 from pollice.method import Method, create_method, method_names, options_of
 from pollice.prediction import Predictor
 from pollice.storage import file_sha256, load_predictor, save_predictor
+from tiny import opinions, tiny_causal, tiny_encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +259,9 @@ def test_fit_changes_nothing_outside_its_workdir(
 
     def everything() -> dict[Path, str]:
         files = [path for path in tmp_path.rglob("*") if path.is_file()]
-        return {file: file_sha256(file) for file in files if tmp_path / "workdir" not in file.parents}
+        return {
+            file: file_sha256(file) for file in files if tmp_path / "workdir" not in file.parents
+        }
 
     before = everything()
     create_method(case.name, options).fit(train, validation, workdir=tmp_path / "workdir")

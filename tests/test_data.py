@@ -223,10 +223,10 @@ def test_an_unknown_source() -> None:
             "but its columns are words, label. Give the name of the text column.",
         ),
         (
-            "text;label\na;1\n",
-            ReadOptions(text_column="text;label"),
+            "words,mark\na,1\n",
+            ReadOptions(text_column="words"),
             "Expected a label column named label, sentiment, category, class, polarity, rating "
-            "in {source}, but its columns are text;label. Give the name of the label column.",
+            "in {source}, but its columns are words, mark. Give the name of the label column.",
         ),
         (
             "text,label\na,1\nb,1\n",

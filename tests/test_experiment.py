@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from conftest import InstallMethod
-from pollice.errors import OptionError, PolliceError, PredictionsError, RunError, SplitError
+from pollice.errors import OptionError, PolliceError, RunError, SplitError
 from pollice.experiment import (
     DataSource,
     Experiment,
@@ -23,7 +21,6 @@ from pollice.experiment import (
     read_toml,
     run_experiment,
 )
-from pollice.judging import judge_tables
 from pollice.prediction import Predictions
 from pollice.splits import SplitOptions
 from pollice.storage import is_complete, load_predictor
@@ -71,9 +68,10 @@ class Theirs(Method):
 '''
 
 
-def experiment(source: Path, *, seed: int = 0, **methods: dict[str, Any]) -> Experiment:
+def experiment(source: Path, **given: Any) -> Experiment:
+    seed = given.pop("seed", 0)
     return Experiment(
-        data=DataSource(source=str(source)), methods=methods or {"baseline": {}}, seed=seed
+        data=DataSource(source=str(source)), methods=given or {"baseline": {}}, seed=seed
     )
 
 
@@ -89,22 +87,6 @@ def fails(error: type[PolliceError], call: Callable[[], object], sentence: str) 
 def inode(folder: Path) -> tuple[int, int]:
     facts = (folder / "baseline" / "predictions.parquet").stat()
     return facts.st_ino, facts.st_mtime_ns
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run folder whose data lie beside it; tests that change it take a copy."""
-    from conftest import opinion_rows
-
-    home = tmp_path_factory.mktemp("finished")
-    lines = [f"{text},{label}\n" for text, label in opinion_rows()]
-    (home / "data.csv").write_text("text,label\n" + "".join(lines))
-    methods: dict[str, dict[str, Any]] = {
-        "baseline": {},
-        "words": {"method": "baseline", "ngrams": 1},
-    }
-    run_experiment(experiment(home / "data.csv", **methods), home / "run")
-    return home / "run"
 
 
 def test_a_run_folder_holds_this_and_no_more(opinions: Path, tmp_path: Path) -> None:
@@ -376,49 +358,3 @@ def test_the_same_experiment_has_the_same_folder() -> None:
     assert plain == default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 2}))
     assert plain != default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 3}))
     assert re.fullmatch(r"runs/re views-[0-9a-f]{8}", str(plain))
-
-
-def test_tables_are_judged_again_to_the_same_numbers(finished: Path) -> None:
-    paths = {name: finished / name / "predictions.parquet" for name in ("baseline", "words")}
-    held = json.loads((finished / "report.json").read_text())
-    report = judge_tables(paths, seed=0)
-    for method in report.methods:
-        assert method.evaluation.accuracy == held["methods"][method.name]["accuracy"]
-        assert method.evaluation.log_loss == held["methods"][method.name]["log_loss"]
-    assert list(report.comparison.ranking) == held["ranking"]
-    assert report.comparison.pairs[0].p_value == held["pairs"][0]["p_value"]
-    assert report.data.test_ids_sha256 == held["data"]["test_ids_sha256"]
-
-
-def test_an_outside_system_joins_by_its_table(finished: Path, tmp_path: Path) -> None:
-    """Integer ids, float32, rows in another order, no tokens: all of it is allowed."""
-    table = Predictions.read(finished / "baseline" / "predictions.parquet")
-    positive = np.array([label == "pos" for label in table.gold or ()], np.float32)
-    order = np.arange(len(table))[::-1]
-    columns = {
-        "id": pa.array([int(table.ids[row]) for row in order]),
-        "gold": pa.array([(table.gold or ())[row] for row in order]),
-        "probability:pos": pa.array(positive[order]),
-        "probability:neg": pa.array(1 - positive[order]),
-    }
-    pq.write_table(pa.table(columns), tmp_path / "oracle.parquet")
-    paths = {
-        "ours": finished / "baseline" / "predictions.parquet",
-        "oracle": tmp_path / "oracle.parquet",
-    }
-    report = judge_tables(paths, seed=0)
-    assert report.comparison.ranking == ("oracle", "ours")
-    assert report.methods[1].evaluation.accuracy == 1.0
-
-
-def test_tables_of_other_rows_are_refused(finished: Path, tmp_path: Path) -> None:
-    table = pq.read_table(finished / "baseline" / "predictions.parquet")
-    pq.write_table(table.slice(1), tmp_path / "short.parquet")
-    paths = {"a": finished / "baseline" / "predictions.parquet", "b": tmp_path / "short.parquet"}
-    missing = table["id"][0].as_py()
-    fails(
-        PredictionsError,
-        lambda: judge_tables(paths, seed=0),
-        f"Expected the same test rows in every run, but 'a' and 'b' differ in 1 ids, such as "
-        f"'{missing}'. Predict the same rows with each.",
-    )

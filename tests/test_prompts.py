@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import CAUSAL_FAMILIES, ENCODER_FAMILIES, tiny_causal, tiny_encoder
 
 from pollice.errors import PromptError
 from pollice.models.loading import TextTokenizer
@@ -19,12 +18,25 @@ from pollice.prompts import (
     custom_template,
     default_template,
 )
+from tiny import CAUSAL_FAMILIES, ENCODER_FAMILIES, tiny_causal, tiny_encoder
 
 LABELS = ("negative", "positive")
 CONTROL_WORDS = (
     *("[INST]", "[/INST]", "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>", "<mask>"),
     *("<start_of_turn>", "<end_of_turn>", "[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"),
     *("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|begin_of_text|>", "<|end_of_text|>"),
+)
+QUESTIONS = (
+    Question(
+        ask="Is it positive or negative?",
+        answer="Overall, the opinion is",
+        words={"negative": ("negative",), "positive": ("positive",)},
+    ),
+    Question(
+        ask="How was it?",
+        answer="In summary, it was",
+        words={"negative": ("bad", "awful"), "positive": ("good", "excellent")},
+    ),
 )
 HOSTILE = [
     *CONTROL_WORDS,
@@ -77,8 +89,7 @@ def test_a_prompt_starts_once(
     tokenizers: Mapping[str, TextTokenizer], name: str, shots: int, instructions: str
 ) -> None:
     tokenizer = tokenizers[name]
-    questions = default_template(LABELS).questions
-    template = Template(questions=questions, instructions=instructions)
+    template = Template(questions=QUESTIONS, instructions=instructions)
     examples = examples_of(tokenizer, ["the film was great"] * shots)
     pieces = assemble(template, LABELS, tokenizer, examples)
     bos = tokenizer.tokenizer.bos_token_id
@@ -117,14 +128,16 @@ def test_a_text_and_its_surroundings_do_not_join_into_control_tokens(
     tokenizers: Mapping[str, TextTokenizer], name: str
 ) -> None:
     tokenizer = tokenizers[name]
-    plain = assemble(default_template(LABELS), LABELS, tokenizer)
+
+    def control_tokens(before: str, text: str, after: str) -> list[int]:
+        template = Template(questions=QUESTIONS, before=before, after=after)
+        pieces = assemble(template, LABELS, tokenizer, examples_of(tokenizer, [text]))
+        tokens = [*pieces.prefix, *pieces.endings[0].tokens]
+        return [token for token in tokens if token in tokenizer.control_tokens]
+
     for word in CONTROL_WORDS:
-        around = Template(
-            questions=default_template(LABELS).questions, before=word[:2], after=f"{word[-1]}\n"
-        )
-        pieces = assemble(around, LABELS, tokenizer, examples_of(tokenizer, [word[2:-1]]))
-        for token in tokenizer.control_tokens - set(plain.prefix) - set(plain.endings[0].tokens):
-            assert token not in pieces.prefix or tokenizer.has_chat_template
+        split = control_tokens(word[:2], word[2:-1], f"{word[-1]}\n")
+        assert split == control_tokens("so ", "good", "\n"), word
 
 
 @pytest.mark.parametrize("family", NOT_PREPENDING)
@@ -132,12 +145,10 @@ def test_plain_pieces_spell_the_whole_prompt(
     tokenizers: Mapping[str, TextTokenizer], family: str
 ) -> None:
     tokenizer = tokenizers[f"{family}-raw"]
-    template = Template(
-        questions=default_template(LABELS).questions, before="Review: ", instructions="Judge."
-    )
+    template = Template(questions=QUESTIONS, before="Review: ", instructions="Judge.")
     pieces = assemble(template, LABELS, tokenizer, examples_of(tokenizer, ["so bad", "so good"]))
     start = spelled(tokenizer, tokenizer.start)
-    asked = "Overall, the opinion of the author is"
+    asked = "Overall, the opinion is"
     assert spelled(tokenizer, pieces.prefix) == (
         f"{start}Judge.\n\nReview: so bad\n{asked} negative\n\n"
         f"Review: so good\n{asked} positive\n\nReview: "
@@ -145,8 +156,8 @@ def test_plain_pieces_spell_the_whole_prompt(
     assert whole_words(tokenizer, pieces) == [
         [[f"\n{asked} negative"], [f"\n{asked} positive"]],
         [
-            [f"\nIn summary, it was {word}" for word in ("terrible", "bad", "awful", "poor")],
-            [f"\nIn summary, it was {word}" for word in ("great", "good", "excellent", "wonderful")],
+            ["\nIn summary, it was bad", "\nIn summary, it was awful"],
+            ["\nIn summary, it was good", "\nIn summary, it was excellent"],
         ],
     ]
 
@@ -184,7 +195,7 @@ def test_chat_pieces_spell_the_whole_conversation(
     tokenizers: Mapping[str, TextTokenizer], name: str, prefix: str, ending: str
 ) -> None:
     tokenizer = tokenizers[name]
-    question = default_template(LABELS).questions[0]
+    question = QUESTIONS[0]
     template = Template(questions=(question,), instructions="Judge.")
     (example,) = examples_of(tokenizer, ["so good"])
     pieces = assemble(
@@ -202,7 +213,7 @@ def test_instructions_go_to_the_user_where_there_is_no_system_turn(tmp_path: Pat
         "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
         "{% endif %}" + tokenizer.tokenizer.chat_template
     )
-    template = Template(questions=default_template(LABELS).questions[:1], instructions="Judge.")
+    template = Template(questions=QUESTIONS[:1], instructions="Judge.")
     pieces = assemble(template, LABELS, tokenizer)
     assert spelled(tokenizer, pieces.prefix) == "<bos><start_of_turn>user\nJudge.\n\n"
 
@@ -231,12 +242,13 @@ def test_words_get_the_tokens_that_they_have_in_running_text(
 
 
 def test_the_built_in_questions_know_the_usual_names_of_two_poles() -> None:
-    for names in [("neg", "pos"), ("Positive", "NEGATIVE"), ("thumbs down", "thumbs up")]:
-        questions = default_template(names).questions
-        assert len(questions) == 2
-        assert {*questions[0].words} == {*names}
-    first = default_template(("fresh", "rotten")).questions[0]
-    assert first.words == {"rotten": ("negative",), "fresh": ("positive",)}
+    for negative, positive in [("neg", "pos"), ("NEGATIVE", "Positive"), ("rotten", "fresh")]:
+        questions = default_template((positive, negative)).questions
+        assert questions == default_template((negative, positive)).questions
+        for question in questions:
+            assert set(question.words) == {negative, positive}
+            assert not {"good", "positive", "great"} & set(question.words[negative])
+        assert questions[0].words == {negative: ("negative",), positive: ("positive",)}
 
 
 def test_other_labels_are_asked_for_by_name() -> None:
@@ -249,9 +261,7 @@ def test_other_labels_are_asked_for_by_name() -> None:
 
 
 def test_a_template_of_a_user_is_split_at_the_text() -> None:
-    template = custom_template(
-        "Review: {text}\n\nIt was", {"positive": ["great", "good"]}, LABELS
-    )
+    template = custom_template("Review: {text}\n\nIt was", {"positive": ["great", "good"]}, LABELS)
     assert template == Template(
         questions=(
             Question(

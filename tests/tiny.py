@@ -1,4 +1,4 @@
-"""Tiny random checkpoints with real tokenizers, and separable opinions: made in a moment, offline."""
+"""Tiny random checkpoints with tokenizers of their own, and separable opinions: made offline."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -220,17 +220,15 @@ def _encoder_model(
             shape["max_position_embeddings"] = positions + tokenizer.pad_token_id + 1
             return RobertaModel(RobertaConfig(**shape))
         case "deberta-v2":
-            return DebertaV2Model(
-                DebertaV2Config(
-                    **shape,
-                    relative_attention=True,
-                    position_buckets=16,
-                    pos_att_type=["p2c", "c2p"],
-                    share_att_key=True,
-                    norm_rel_ebd="layer_norm",
-                    position_biased_input=False,
-                )
-            )
+            disentangled = {
+                "relative_attention": True,
+                "position_buckets": 16,
+                "pos_att_type": ["p2c", "c2p"],
+                "share_att_key": True,
+                "norm_rel_ebd": "layer_norm",
+                "position_biased_input": False,
+            }
+            return DebertaV2Model(DebertaV2Config(**{**shape, **disentangled}))
         case _:
             return ModernBertModel(
                 ModernBertConfig(
@@ -239,7 +237,7 @@ def _encoder_model(
                     sep_token_id=tokenizer.sep_token_id,
                     bos_token_id=tokenizer.cls_token_id,
                     eos_token_id=tokenizer.sep_token_id,
-                    global_attn_every_n_layers=2,
+                    layer_types=["full_attention", "sliding_attention"],
                     local_attention=WINDOW,
                 )
             )
@@ -344,24 +342,13 @@ _BERT_ROLES = {
 
 
 def _gemma_tokenizer() -> PreTrainedTokenizerFast:
-    return _metaspace(
-        _CONTROL["gemma"],
-        prepend="never",
-        bos_token="<bos>",
-        eos_token="<eos>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-    )
+    roles = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    return _metaspace(_CONTROL["gemma"], prepend="never", unk_token="<unk>", **roles)
 
 
 def _mistral_tokenizer() -> PreTrainedTokenizerFast:
-    return _metaspace(
-        _CONTROL["mistral"],
-        prepend="first",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-    )
+    roles = {"bos_token": "<s>", "eos_token": "</s>"}
+    return _metaspace(_CONTROL["mistral"], prepend="first", unk_token="<unk>", **roles)
 
 
 def _llama_tokenizer() -> PreTrainedTokenizerFast:

@@ -139,10 +139,17 @@ def method_options(name: str) -> tuple[Option, ...]:
             default=None
             if field.get_default(call_default_factory=True) is PydanticUndefined
             else field.get_default(call_default_factory=True),
-            description=" ".join((field.description or "").split()),
+            description=_description(find_method(name), option),
         )
         for option, field in fields.items()
     )
+
+
+def _description(method: type[Method], option: str) -> str:
+    """Return an option's docstring, which pydantic keeps with the class that declares it only."""
+    declared = (vars(owner).get("__pydantic_fields__", {}).get(option) for owner in method.__mro__)
+    found = next((field.description for field in declared if field and field.description), "")
+    return " ".join(found.split())
 
 
 def _type_name(annotation: Any) -> str:

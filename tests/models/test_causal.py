@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny import CAUSAL_FAMILIES, WINDOW, opinions, tiny_causal
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from pollice.models.causal import CausalScorer
 from pollice.models.loading import TextTokenizer, load_causal
 from pollice.prompts import Ending, Example, Pieces, assemble, default_template
+from tiny import CAUSAL_FAMILIES, WINDOW, opinions, tiny_causal
 
 LENGTHS = (0, 1, 3, WINDOW - 1, WINDOW, WINDOW + 1, 30)
 ENDINGS = (
@@ -134,8 +134,6 @@ def test_a_real_prompt_with_examples_equals_a_full_pass(
     rows = opinions(8)
     encoded = [tuple(tokens) for tokens in tokenizer.encode_texts(rows.texts)]
     examples = [Example(tokens=encoded[row], label=rows.labels[row]) for row in range(4)]
-    pieces = assemble(
-        default_template(rows.label_names), rows.label_names, tokenizer, examples
-    )
+    pieces = assemble(default_template(rows.label_names), rows.label_names, tokenizer, examples)
     assert len(pieces.prefix) > 4 * WINDOW
     check_equal_to_naive(model, oracle, pieces, [*encoded[4:], ()])

@@ -74,6 +74,12 @@ class TextTokenizer:
                 f"The checkpoint {folder} has no fast tokenizer (tokenizer.json). "
                 "Convert it once with transformers and save it beside the weights."
             )
+        files = self.tokenizer.vocab_files_names.values()
+        if not any((folder / name).is_file() for name in files):  # transformers makes an empty one
+            raise CheckpointError(
+                f"The checkpoint {folder} has no tokenizer: expected {' or '.join(files)} beside "
+                "the weights. Save the checkpoint's tokenizer there."
+            )
 
     @cached_property
     def _plain(self) -> Tokenizer:

@@ -1,0 +1,212 @@
+"""The command line: what it writes, what it prints where, and how it refuses."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from conftest import Invoke, opinion_rows
+from pollice.cli import app
+
+ROWS = "".join(f"a fine film number {row},pos\na dull film number {row},neg\n" for row in range(30))
+TABLE = f"text,label\n{ROWS}"
+DATA = '[data]\nsource = "data.csv"\n'
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished comparison, made by a real process."""
+    home = tmp_path_factory.mktemp("home")
+    with (home / "data.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *opinion_rows()])
+    ended = pollice(home, "compare", "--data", "data.csv", "--method", "baseline", "-o", "run")
+    assert ended.returncode == 0, ended.stderr
+    return home / "run"
+
+
+def pollice(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from pollice.cli import main; main()", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_experiment_file_runs_and_options_go_before_it(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(TABLE)
+    (tmp_path / "plan.toml").write_text(f"seed = 4\n{DATA}[methods.words]\nmethod = 'baseline'\n")
+    code, output, _ = invoke(
+        "compare", "plan.toml", "--set", "words.ngrams=1", "--test-rows", "8", "--json"
+    )
+    assert code == 0
+    report = json.loads(output)
+    assert report["seed"] == 4
+    assert report["data"]["test_rows"] == 8
+    assert report["methods"]["words"]["options"] == {"ngrams": 1, "seed": 4}
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--limit", "0"], ["--seed", "x"]])
+def test_numbers_out_of_range_are_refused(invoke: Invoke, arguments: list[str]) -> None:
+    code, output, error = invoke("compare", *arguments)
+    assert (code, output) == (2, "")
+    assert f"Invalid value for '{arguments[0]}'" in error
+
+
+def test_another_experiment_in_the_folder_is_refused(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    ended = pollice(
+        finished.parent, "compare", "--data", "data.csv", "--method", "baseline",
+        "-o", "run", "--seed", "2",
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        2,
+        "",
+        "Error: run holds another experiment: methods.baseline.seed is 0 there and 2 here. "
+        "Name another folder with --out, or delete it.\n",
+    )
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_a_byte_order_mark_is_accepted(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "marked.csv").write_bytes(b"\xef\xbb\xbf" + TABLE.encode())
+    code, output, _ = invoke("data", "marked.csv", "--json")
+    assert code == 0
+    assert json.loads(output)["labels"] == {"neg": 30, "pos": 30}
+
+
+def test_odd_names_three_labels_and_huge_texts_are_no_trouble(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    name = "ré sumé \U0001f44d [bold].csv"
+    mixed = "".join(f"so so film number {row} \U0001f937,mixed [x]\n" for row in range(30))
+    (tmp_path / name).write_text(f"{TABLE}{mixed}{'big ' * 500_000},mixed [x]\n", "utf-8")
+    code, output, error = invoke("compare", "--data", name, "--method", "baseline")
+    assert code == 0, error
+    assert name.split(".")[0] in output
+    (run,) = (tmp_path / "runs").iterdir()
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert list(report["data"]["labels"]) == ["mixed [x]", "neg", "pos"]
+
+
+def test_json_goes_to_standard_output_alone(finished: Path) -> None:
+    ended = pollice(
+        finished.parent, "compare", "--data", "data.csv", "--method", "baseline",
+        "-o", "run", "--json",
+    )  # fmt: skip
+    assert ended.returncode == 0
+    held = json.loads((finished / "report.json").read_text(encoding="utf-8"))
+    assert json.loads(ended.stdout) == held
+    assert "baseline is finished already" in ended.stderr
+
+
+def test_a_finished_comparison_says_where_its_report_is(finished: Path) -> None:
+    ended = pollice(finished.parent, "train", "baseline", "--data", "data.csv", "-o", "run")
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines()[-2:] == [
+        "Report: run/report.html",
+        "Predictor: run/baseline/predictor",
+    ]
+
+
+def test_evaluate_gives_the_accuracy_of_the_report(invoke: Invoke, finished: Path) -> None:
+    held = json.loads((finished / "report.json").read_text(encoding="utf-8"))
+    table = str(finished / "baseline" / "predictions.parquet")
+    code, output, error = invoke("evaluate", table, f"again={table}", "--json")
+    assert (code, error) == (0, "")
+    judged = json.loads(output)
+    for name in ("baseline", "again"):
+        for number in ("accuracy", "accuracy_interval", "log_loss", "per_label", "confusion"):
+            assert judged["methods"][name][number] == held["methods"]["baseline"][number]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_predictions_line_up_with_the_rows_of_the_file(
+    invoke: Invoke, finished: Path, tmp_path: Path, suffix: str
+) -> None:
+    """Empty texts included: they get an answer as well."""
+    texts = [
+        "superb lovely great",
+        "",
+        "dull awful weak",
+        '" "',
+        "\U0001f600",
+        '"two\nlines, dull"',
+    ]
+    lines = [f"{text},key-{row}" for row, text in enumerate(texts)]
+    (tmp_path / "new.csv").write_text("\n".join(["text,id", *lines]) + "\n", encoding="utf-8")
+    output = tmp_path / f"out.{suffix}"
+    code, said, _ = invoke("predict", str(finished / "baseline"), "new.csv", "-o", output.name)
+    assert (code, said) == (0, f"6 rows judged, 0 of them cut to fit: {output.name}\n")
+    if suffix == "parquet":
+        rows = pq.read_table(output).to_pylist()
+    elif suffix == "csv":
+        with output.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    else:
+        rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert [row["id"] for row in rows] == [f"key-{row}" for row in range(6)]
+    positive = [float(row["probability:pos"]) for row in rows]
+    assert positive[0] > 0.5 > positive[2]
+    assert positive[1] == positive[3] == positive[4]
+    assert all(
+        float(row["probability:pos"]) + float(row["probability:neg"]) == pytest.approx(1, abs=1e-5)
+        for row in rows
+    )
+
+
+def test_known_labels_are_carried_into_the_table(
+    invoke: Invoke, finished: Path, tmp_path: Path
+) -> None:
+    source = str(finished.parent / "data.csv")
+    invoke("predict", str(finished / "baseline" / "predictor"), source, "-o", "out.parquet")
+    code, output, _ = invoke("evaluate", "out.parquet", "--json")
+    assert code == 0
+    assert json.loads(output)["data"]["test_rows"] == 120
+
+
+def test_lists_name_every_method_and_entry(invoke: Invoke) -> None:
+    code, output, error = invoke("methods")
+    assert (code, error) == (0, "")
+    assert re.findall(r"^(\w+)  ", output, re.MULTILINE)[:4] == [
+        "baseline",
+        "features",
+        "finetune",
+        "prompt",
+    ]
+    code, output, error = invoke("fetch", "--list")
+    assert (code, error) == (0, "")
+    assert "minilm" in output
+    code, output, error = invoke("methods", "baseline")
+    assert (code, error) == (0, "")
+    assert "ngrams" in output
+
+
+@pytest.mark.parametrize("command", sorted(app.commands))
+def test_every_command_has_its_help(command: str) -> None:
+    ended = CliRunner().invoke(app, [command, "--help"])
+    assert ended.exit_code == 0
+    assert ended.output.startswith(f"Usage: app {command}")
+
+
+def test_an_unknown_command_is_refused_by_a_real_process(tmp_path: Path) -> None:
+    ended = pollice(tmp_path, "trian")
+    assert ended.returncode == 2
+    assert "No such command 'trian'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_mistake_in_a_real_process_ends_in_2(tmp_path: Path) -> None:
+    ended = pollice(tmp_path, "data", "nope.csv")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "Error: Expected a file, a folder, hub:owner/name@revision or a data set of the catalogue, "
+        "but there is no 'nope.csv'. Check the name.\n"
+    )
