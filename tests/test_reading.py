@@ -249,3 +249,11 @@ def test_a_file_that_may_not_be_opened(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
         read_columns(tmp_path / "no.csv", everything)
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.csv", ";"), ("a.csv", "\t"), ("a.tsv", ",")])
+def test_another_separator_in_the_first_line_is_taken(tmp_path: Path, name: str, mark: str) -> None:
+    path = tmp_path / name
+    path.write_text(f'text{mark}label\n"good, really{mark}"{mark}pos\n', encoding="utf-8")
+    columns = read_columns(path, lambda names: names)
+    assert columns.values == {"text": [f"good, really{mark}"], "label": ["pos"]}

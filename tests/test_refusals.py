@@ -43,16 +43,6 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         TABLE.encode() + b"a\0b,pos\n",
         "Expected text, but line 62 of nul.csv holds a NUL byte. Save it again as UTF-8 text.",
     ),
-    "semicolons.csv": (
-        TABLE.replace(",", ";").encode(),
-        "Expected columns separated by commas, but the first line of semicolons.csv separates them "
-        "by semicolons. Save it with commas, or with tabs as .tsv.",
-    ),
-    "commas.tsv": (
-        TABLE.encode(),
-        "Expected columns separated by tabs, but the first line of commas.tsv separates them by "
-        "commas. Save it with tabs, or with commas as .csv.",
-    ),
     "cut.parquet": (
         b"PAR1" + b"\0" * 100,
         "Expected a whole Parquet file, but cut.parquet cannot be read as one (ArrowInvalid). "

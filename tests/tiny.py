@@ -1,9 +1,11 @@
 """Tiny random checkpoints with tokenizers of their own, and separable opinions: made offline."""
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import torch
@@ -295,28 +297,27 @@ def _metaspace(control: Sequence[str], *, prepend: str, **roles: str) -> PreTrai
     return _fast(bare, **roles)
 
 
+def _words() -> list[str]:
+    return sorted(set(re.findall("[a-z]+", " ".join(_corpus()).lower())))
+
+
 def _wordpiece() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """Return words and letters: the trainer of `tokenizers` gives other pieces on every run."""
+    pieces = [*_CONTROL["bert"], *ascii_lowercase, *(f"##{one}" for one in ascii_lowercase)]
+    vocabulary = {piece: code for code, piece in enumerate(dict.fromkeys([*pieces, *_words()]))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=400, special_tokens=list(_CONTROL["bert"]), show_progress=False
-    )
-    tokenizer.train_from_iterator(_corpus(), trainer)
     return _fast(tokenizer, **_BERT_ROLES)
 
 
 def _unigram() -> PreTrainedTokenizerFast:
     """Return a Unigram tokenizer whose own vocabulary holds its control tokens."""
-    tokenizer = Tokenizer(models.Unigram())
+    scores = dict.fromkeys(_CONTROL["bert"], 0.0)
+    scores |= dict.fromkeys(["▁", *ascii_lowercase], -6.0)
+    scores |= {f"▁{word}": -8.0 for word in _words()}
+    tokenizer = Tokenizer(models.Unigram(list(scores.items()), unk_id=1))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    trainer = trainers.UnigramTrainer(
-        vocab_size=300,
-        special_tokens=list(_CONTROL["bert"]),
-        unk_token="[UNK]",
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_corpus(), trainer)
     return _fast(tokenizer, **_BERT_ROLES)
 
 

@@ -27,7 +27,6 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST_FIELD = 2**31 - 1
 _BYTES_A_VALUE = 64  # what the shortest string costs in Python, with its place in a list
 
-_MARKS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
 """Given the names of all columns, returns those to read."""
@@ -104,7 +103,7 @@ def read_columns(path: Path, choose: Choose) -> Columns:
     if suffix == ".parquet":
         columns = _read_parquet(path, choose)
     elif suffix in (".csv", ".tsv"):
-        columns = _read_separated(path, choose, "," if suffix == ".csv" else "\t")
+        columns = _read_separated(path, choose, _separator(path, "," if suffix == ".csv" else "\t"))
     else:
         columns = _read_json_lines(path, choose)
     if not len(columns):
@@ -189,7 +188,6 @@ def _read_separated(path: Path, choose: Choose, delimiter: str) -> Columns:
     if header is None:
         raise _empty(path)
     names = [name.strip() for name in header]
-    _check_separator(path, names, delimiter)
     chosen = choose(names)
     wanted = [(names.index(name), name) for name in chosen]
     values: dict[str, list[Any]] = {name: [] for name in chosen}
@@ -206,14 +204,10 @@ def _read_separated(path: Path, choose: Choose, delimiter: str) -> Columns:
     return Columns(path=path, values=values, numbers=numbers, unit="line")
 
 
-def _check_separator(path: Path, names: Sequence[str], delimiter: str) -> None:
-    other = next((mark for mark in ";\t|," if mark != delimiter and mark in names[0]), None)
-    if len(names) == 1 and other:
-        raise DataError(
-            f"Expected columns separated by {_MARKS[delimiter]}, but the first line of {path} "
-            f"separates them by {_MARKS[other]}. Save it with {_MARKS[delimiter]}"
-            f"{', or with tabs as .tsv' if delimiter == ',' else ', or with commas as .csv'}."
-        )
+def _separator(path: Path, usual: str) -> str:
+    """Return what separates the columns: spreadsheets of many countries write semicolons."""
+    header = next(iter(read_lines(path)), "")
+    return next((mark for mark in (usual, *";\t|,") if mark in header), usual)
 
 
 def _separated_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -81,6 +81,6 @@ class OpinionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:  # noqa: N803  # scikit-learn's name
         """Return the most probable label of each text, of the type that ``y`` had."""
-        winners: NDArray[Any] = self.predict_proba(X).argmax(axis=1)
-        winners = self.classes_[winners]
-        return winners
+        winners = self.predict_proba(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_
+        return labels[winners]

