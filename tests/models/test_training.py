@@ -76,7 +76,7 @@ def same(first: Outcome, second: Outcome) -> bool:
 
 
 def test_the_loss_falls_on_separable_data(checkpoint: Path, tmp_path: Path) -> None:
-    outcome = trained(checkpoint, tmp_path, epochs=5)
+    outcome = trained(checkpoint, tmp_path, epochs=8, learning_rate=0.005)
     losses = [row["loss"] for row in outcome.steps]
     assert np.mean(losses[-4:]) < 0.6 * np.mean(losses[:4])
     assert outcome.epochs[-1]["train_accuracy"] >= 0.9
