@@ -40,7 +40,7 @@ def shown_on(console: Console) -> Iterator[None]:
     progress = Progress(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
+        BarColumn(bar_width=8),
         MofNCompleteColumn(),
         _RateColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),

@@ -52,10 +52,10 @@ class Features(Method):
             device=self.device,
         )
         encoder = TextEncoder(resolve_checkpoint(self.checkpoint), settings, self.pooling)
-        vectors = _encode(encoder, train, "encoding training rows")
+        vectors = _encode(encoder, train, "encoding training")
         held_out = None
         if len(validation):
-            held_out = (_encode(encoder, validation, "encoding validation rows"), validation.labels)
+            held_out = (_encode(encoder, validation, "encoding validation"), validation.labels)
         head = fit_head(vectors, train.labels, train.label_names, validation=held_out)
         return VectorClassifier(encoder, head, train.label_names)
 

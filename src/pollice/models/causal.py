@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from pollice.models.batching import length_batches
+from pollice.models.batching import aligned, length_batches
 from pollice.prompts import Ending, Pieces
 
 _PREFIX_TOKENS = 512  # a long prefix is run in steps of this many, to bound its memory
@@ -162,7 +162,7 @@ class CausalScorer:
         """Return the last hidden states of the tree's nodes, ``(rows, nodes, width)``."""
         tree, nodes, prefix = self._tree, len(self._tree.tokens), self._prefix_length
         lengths = torch.tensor([len(text) for text in texts])
-        longest = int(lengths.max())
+        longest = aligned(prefix + nodes + int(lengths.max())) - prefix - nodes
         padded = torch.zeros((len(texts), longest), dtype=torch.long)
         for row, text in enumerate(texts):
             padded[row, : len(text)] = torch.tensor(text, dtype=torch.long)

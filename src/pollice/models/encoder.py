@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pollice.errors import CheckpointError
-from pollice.models.batching import Keep, cut, length_batches
+from pollice.models.batching import Keep, aligned, cut, length_batches
 from pollice.models.heads import LinearHead
 from pollice.models.loading import (
     Device,
@@ -68,6 +68,7 @@ class Reader:
         self._tokenizer = tokenizer
         self._keep = keep
         self._lead, self._trail = _surroundings(tokenizer)
+        self._max_tokens = max_tokens
         self._room = max_tokens - len(self._lead) - len(self._trail)
         if self._room < 1:
             raise CheckpointError(
@@ -86,9 +87,16 @@ class Reader:
             truncated=np.array([len(tokens) > self._room for tokens in encoded], np.bool_),
         )
 
-    def pad(self, tokens: Sequence[Sequence[int]], device: torch.device) -> dict[str, Tensor]:
-        """Return ``input_ids`` and ``attention_mask``, padded on the right."""
+    def pad(
+        self, tokens: Sequence[Sequence[int]], device: torch.device, *, align: bool = True
+    ) -> dict[str, Tensor]:
+        """Return ``input_ids`` and ``attention_mask``, padded on the right.
+
+        Aligned, a row's rounding is the same in any batch; training does without.
+        """
         longest = max(len(row) for row in tokens)
+        if align:
+            longest = max(longest, min(aligned(longest), self._max_tokens))
         padded = torch.full((len(tokens), longest), self._tokenizer.pad)
         mask = torch.zeros((len(tokens), longest), dtype=torch.long)
         for number, row in enumerate(tokens):

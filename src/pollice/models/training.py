@@ -151,7 +151,7 @@ class Trainer:
         return loss.item(), float(grad_norm), int((logits.argmax(dim=-1) == codes).sum())
 
     def _logits(self, tokens: Sequence[Sequence[int]]) -> Tensor:
-        batch = self._reader.pad(tokens, self._model.device)
+        batch = self._reader.pad(tokens, self._model.device, align=False)
         with torch.autocast(
             self._model.device.type, self._dtype, enabled=self._dtype != torch.float32
         ):
