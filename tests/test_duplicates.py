@@ -116,7 +116,7 @@ def test_progress_is_told() -> None:
 
     class Shown:
         def __init__(self, description: str, total: int | None, unit: str) -> None:
-            assert (description, total, unit) == ("Looking for near duplicates", 1200, "rows")
+            assert (description, total, unit) == ("looking for near duplicates", 1200, "rows")
 
         def __enter__(self) -> Advance:
             return told.append

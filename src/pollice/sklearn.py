@@ -82,5 +82,5 @@ class OpinionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def predict(self, X: Sequence[str]) -> NDArray[Any]:  # noqa: N803  # scikit-learn's name
         """Return the most probable label of each text, of the type that ``y`` had."""
         winners = self.predict_proba(X).argmax(axis=1)
-        labels: NDArray[Any] = self.classes_
-        return labels[winners]
+        labels: NDArray[Any] = self.classes_[winners]
+        return labels

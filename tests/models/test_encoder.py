@@ -82,9 +82,19 @@ def test_a_long_text_is_cut_inside_its_control_tokens(
 def test_padding_is_masked(checkpoint: Path) -> None:
     tokenizer = TextTokenizer(checkpoint)
     reader = Reader(tokenizer, max_tokens=10, keep="head")
-    batch = reader.pad([[5, 6, 7], [8]], torch.device("cpu"))
+    batch = reader.pad([[5, 6, 7], [8]], torch.device("cpu"), align=False)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, tokenizer.pad, tokenizer.pad]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(("max_tokens", "padded"), [(10, 10), (40, 16)])
+def test_aligned_padding_stays_within_max_tokens(
+    checkpoint: Path, max_tokens: int, padded: int
+) -> None:
+    reader = Reader(TextTokenizer(checkpoint), max_tokens=max_tokens, keep="head")
+    batch = reader.pad([[5, 6, 7], [8]], torch.device("cpu"))
+    assert batch["input_ids"].shape == (2, padded)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [3, 1]
 
 
 @pytest.mark.parametrize(
