@@ -17,8 +17,8 @@ ROWS = (
     {"data", "duplicates", "prediction"},
     {"prompts", "method", "splits", "metrics", "comparison", "tables"},
     {"models", "storage", "report"},
-    {"methods", "judging"},
-    {"experiment", "sklearn"},
+    {"methods", "judging", "robustness"},
+    {"experiment", "sklearn", "unlabelled"},
     {"listings", "bars", "settings", "serve", "scale"},
     {"cli"},
 )

@@ -16,6 +16,7 @@ from pollice.cli import app
 
 ROWS = "".join(f"a fine film number {row},pos\na dull film number {row},neg\n" for row in range(30))
 TABLE = f"text,label\n{ROWS}"
+UNSURE = ("--abstain-below", "0.6")
 DATA = '[data]\nsource = "data.csv"\n'
 
 
@@ -127,6 +128,59 @@ def test_evaluate_gives_the_accuracy_of_the_report(invoke: Invoke, finished: Pat
             assert judged["methods"][name][number] == held["methods"]["baseline"][number]
 
 
+def test_evaluate_abstains(invoke: Invoke, finished: Path) -> None:
+    table = str(finished / "baseline" / "predictions.parquet")
+    code, output, _ = invoke("evaluate", table, "--abstain-below", "0.99", "--json")
+    assert code == 0
+    judged = json.loads(output)["methods"]["baseline"]
+    assert judged["abstain_below"] == 0.99
+    assert judged["coverage"] < 1
+    assert judged["accuracy"] == pytest.approx(
+        judged["coverage"] * (judged["answered_accuracy"] or 0)
+    )
+    code, output, _ = invoke("evaluate", table, "--abstain-below", "0.9")
+    assert code == 0
+    assert "A row whose highest probability is below 0.9 has no answer." in " ".join(output.split())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_predict_leaves_the_label_empty_where_it_abstains(
+    invoke: Invoke, finished: Path, tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / "new.csv").write_text("text\nsuperb lovely great\nfilm\n")
+    place = str(finished / "baseline")
+    code, said, _ = invoke("predict", place, "new.csv", "-o", f"out.{suffix}", *UNSURE)
+    assert (code, said) == (
+        0,
+        f"2 rows judged, 1 left without a label, 0 of them cut to fit: out.{suffix}\n",
+    )
+    written = (tmp_path / f"out.{suffix}").read_text()
+    if suffix == "csv":
+        rows = list(csv.DictReader(written.splitlines()))
+        assert [row["label"] for row in rows] == ["pos", ""]
+    else:
+        rows = [json.loads(line) for line in written.splitlines()]
+        assert [row["label"] for row in rows] == ["pos", None]
+    assert float(rows[1]["probability"]) == pytest.approx(
+        max(float(rows[1]["probability:pos"]), float(rows[1]["probability:neg"]))
+    )
+
+
+def test_train_goes_on_with_what_is_asked_later(invoke: Invoke, tmp_path: Path) -> None:
+    """The run's folder has the same name, so nothing is fitted again."""
+    (tmp_path / "data.csv").write_text(TABLE)
+    assert invoke("train", "baseline", "--data", "data.csv")[0] == 0
+    code, output, error = invoke(
+        "train", "baseline", "--data", "data.csv", "--canary", "--attack", *UNSURE
+    )
+    assert code == 0
+    assert "baseline is finished already" in error
+    for title in ("The label canary", "Right answers that flipped", "The share of rows answered"):
+        assert title in output
+    (run,) = (tmp_path / "runs").iterdir()
+    assert {"canary.json", "attack.json"} <= {path.name for path in (run / "baseline").iterdir()}
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 def test_predictions_line_up_with_the_rows_of_the_file(
     invoke: Invoke, finished: Path, tmp_path: Path, suffix: str
@@ -175,10 +229,11 @@ def test_known_labels_are_carried_into_the_table(
 def test_lists_name_every_method_and_entry(invoke: Invoke) -> None:
     code, output, error = invoke("methods")
     assert (code, error) == (0, "")
-    assert re.findall(r"^(\w+)  ", output, re.MULTILINE)[:4] == [
+    assert re.findall(r"^(\w+)  ", output, re.MULTILINE)[:5] == [
         "baseline",
         "features",
         "finetune",
+        "nli",
         "prompt",
     ]
     code, output, error = invoke("fetch", "--list")

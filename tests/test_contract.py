@@ -1,9 +1,11 @@
 """The contract that every method keeps: one table of tiny options, one set of tests for all."""
 
 import inspect
+import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pollice.data import Dataset
 from pollice.method import Method, create_method, method_names, options_of
 from pollice.prediction import Predictor
 from pollice.storage import file_sha256, load_predictor, save_predictor
-from tiny import opinions, tiny_causal, tiny_encoder
+from tiny import opinions, taught_entailment, tiny_causal, tiny_encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +27,21 @@ class Row:
     labels_used: int
     """For the data of these tests: 128 training and 32 validation rows."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    family: str | None = None
-    """The family of its tiny checkpoint, if it opens any."""
+    build: Callable[[Path], Path] | None = None
+    """What saves its tiny checkpoint, if it opens any."""
 
 
+_BERT = partial(tiny_encoder, family="bert")
 _TRAINING = {"epochs": 4, "learning_rate": 0.003, "max_tokens": 48}
 
 ROWS: dict[str, Row] = {
     "baseline": Row(labels_used=160),
-    "features": Row(labels_used=160, family="bert", options={"max_tokens": 48}),
-    "finetune": Row(labels_used=160, family="bert", options=_TRAINING),
+    "features": Row(labels_used=160, build=_BERT, options={"max_tokens": 48}),
+    "finetune": Row(labels_used=160, build=_BERT, options=_TRAINING),
+    "nli": Row(labels_used=32, build=taught_entailment, options={"labels": 32, "max_tokens": 48}),
     "prompt": Row(
         labels_used=98,
-        family="gemma3",
+        build=partial(tiny_causal, family="gemma3"),
         options={"shots": 2, "labels": 96, "max_tokens": 48, "label_words": {}},
     ),
 }
@@ -95,9 +99,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def tiny_options(name: str, checkpoint: Path) -> dict[str, Any]:
     row = ROWS[name]
     options = dict(row.options)
-    if row.family:
-        build = tiny_causal if row.family.startswith("gemma") else tiny_encoder
-        options |= {"checkpoint": str(build(checkpoint, row.family)), "dtype": "float32"}
+    if row.build:
+        options |= {"checkpoint": str(row.build(checkpoint)), "dtype": "float32"}
     return options
 
 
@@ -200,6 +203,13 @@ def test_a_saved_predictor_gives_the_same_scores_without_its_checkpoint(
     assert found.variants.keys() == expected.variants.keys()
     for name, table in expected.variants.items():
         np.testing.assert_array_equal(found.variants[name], table)
+
+
+def test_facts_are_plain_and_survive_saving(case: Case, tmp_path: Path) -> None:
+    facts = json.loads(json.dumps(dict(case.predictor.facts)))
+    assert facts == case.predictor.facts
+    save_predictor(case.predictor, tmp_path / "saved", method=case.name, options={})
+    assert load_predictor(tmp_path / "saved").facts == facts
 
 
 def test_a_loaded_predictor_can_be_saved_again(case: Case, tmp_path: Path) -> None:

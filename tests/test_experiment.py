@@ -27,6 +27,7 @@ from pollice.storage import is_complete, load_predictor
 
 RUN_FILES = [
     "baseline/cost.json",
+    "baseline/facts.json",
     "baseline/manifest.json",
     "baseline/predictions.parquet",
     "baseline/predictor/head.safetensors",
@@ -100,6 +101,8 @@ def test_the_experiment_file_has_every_default(finished: Path) -> None:
     content = tomllib.loads((finished / "experiment.toml").read_text())
     assert content == {
         "seed": 0,
+        "canary": False,
+        "attack": False,
         "data": {"source": str(finished.parent / "data.csv"), "read": {"keep_html": False}},
         "split": {"train": 0.7, "validation": 0.1, "test": 0.2, "near_duplicates": True},
         "methods": {
@@ -123,7 +126,8 @@ def test_the_report_keeps_its_contract(finished: Path) -> None:
             "method", "options", "labels_used", "accuracy", "accuracy_interval", "per_label",
             "macro_f1", "matthews", "log_loss", "expected_calibration_error", "coverage",
             "truncated_rows", "fit_seconds", "predict_seconds", "predict_rows_per_second",
-            "peak_memory_mib", "parameters", "variants",
+            "peak_memory_mib", "parameters", "variants", "facts", "spread", "canary", "attack",
+            "abstain_below", "answered_accuracy", "answered_accuracy_interval",
         } <= set(method)  # fmt: skip
         for label in method["per_label"].values():
             assert set(label) == {"accuracy", "precision", "recall", "f1", "support"}

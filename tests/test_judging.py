@@ -26,6 +26,17 @@ def test_tables_are_judged_again_to_the_same_numbers(finished: Path) -> None:
     assert report.data.test_ids_sha256 == held["data"]["test_ids_sha256"]
 
 
+def test_abstaining_holds_for_evaluations_and_paired_tests_alike(finished: Path) -> None:
+    paths = {name: finished / name / "predictions.parquet" for name in ("baseline", "words")}
+    held = [path.read_bytes() for path in paths.values()]
+    report = judge_tables(paths, seed=0, abstain_below=0.6)
+    first, second = (method.evaluation for method in report.methods)
+    assert first.coverage < 1
+    assert first.accuracy != second.accuracy
+    assert report.comparison.pairs[0].difference == pytest.approx(first.accuracy - second.accuracy)
+    assert [path.read_bytes() for path in paths.values()] == held
+
+
 def test_an_outside_system_joins_by_its_table(finished: Path, tmp_path: Path) -> None:
     """Integer ids, float32, rows in another order, no tokens: all of it is allowed."""
     table = Predictions.read(finished / "baseline" / "predictions.parquet")

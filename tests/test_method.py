@@ -119,7 +119,7 @@ def test_every_option_says_what_it_does_and_has_its_default(name: str) -> None:
         assert create_method(name, {option.name: defaults[option.name]}) == create_method(name, {})
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", [*OWN, "nli"])
 def test_every_method_knows_its_name_its_predictor_and_what_it_is(name: str) -> None:
     method = find_method(name)
     assert method.name == name

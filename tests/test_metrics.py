@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pollice.errors import PredictionsError
-from pollice.metrics import Evaluation, ReliabilityBin, evaluate
+from pollice.errors import OptionError, PredictionsError
+from pollice.metrics import Evaluation, ReliabilityBin, abstain, evaluate, wilson_interval
 from pollice.prediction import Predictions
 
 NO_ANSWER = "no answer"
@@ -114,6 +114,73 @@ def test_a_row_without_an_answer_is_wrong_and_lowers_coverage() -> None:
     assert evaluation.per_label["negative"].precision == 0.5
     assert evaluation.log_loss == pytest.approx(-(log(0.9) + log(0.8) + log(0.4)) / 3)
     assert sum(part.rows for part in evaluation.reliability) == 3
+
+
+SURE_AND_UNSURE = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]
+FOUR = ["negative", "positive", "negative", "negative"]
+
+
+def test_rows_below_the_threshold_have_no_answer_and_are_wrong_at_worst() -> None:
+    evaluation = evaluate(table(SURE_AND_UNSURE, FOUR), abstain_below=0.8)
+    assert evaluation.abstain_below == 0.8
+    assert evaluation.coverage == 0.5
+    assert evaluation.answered_accuracy == 1.0
+    assert evaluation.answered_accuracy_interval == wilson_interval(2, 2)
+    assert evaluation.accuracy == 0.5
+    assert evaluation.accuracy_interval == wilson_interval(2, 4)
+    assert evaluation.confusion == ((1, 0, 2), (0, 1, 0))
+    assert sum(part.rows for part in evaluation.reliability) == 2
+
+
+def test_the_threshold_itself_is_high_enough() -> None:
+    assert evaluate(table(SURE_AND_UNSURE, FOUR), abstain_below=0.7).coverage == 0.75
+
+
+def test_no_threshold_and_zero_answer_every_row() -> None:
+    plain = evaluate(table(SURE_AND_UNSURE, FOUR))
+    assert plain.coverage == 1.0
+    assert plain == replace(
+        evaluate(table(SURE_AND_UNSURE, FOUR), abstain_below=0), abstain_below=None
+    )
+
+
+def test_where_nothing_is_answered_there_is_no_accuracy_of_the_answered() -> None:
+    evaluation = evaluate(table(SURE_AND_UNSURE, FOUR), abstain_below=0.95)
+    assert evaluation.coverage == evaluation.accuracy == 0.0
+    assert evaluation.answered_accuracy is None
+    assert evaluation.answered_accuracy_interval is None
+
+
+@given(tables(), st.floats(0, 0.99))
+@settings(max_examples=50, deadline=None)
+def test_abstaining_first_or_while_evaluating_is_the_same(
+    predictions: Predictions, below: float
+) -> None:
+    """So the paired tests, which are given tables, hold to the same rule."""
+    first = evaluate(abstain(predictions, below))
+    assert first == replace(evaluate(predictions, abstain_below=below), abstain_below=None)
+
+
+def test_abstaining_leaves_the_table_itself_alone() -> None:
+    predictions = table(SURE_AND_UNSURE, FOUR)
+    assert abstain(predictions, 0.8).predicted == ("negative", "positive", None, None)
+    assert abstain(predictions, None).predicted == predictions.predicted
+    assert predictions.predicted == ("negative", "positive", "positive", "negative")
+
+
+@pytest.mark.parametrize("below", [-0.01, 1.0, float("nan")])
+def test_a_threshold_outside_its_range_is_refused(below: float) -> None:
+    sentence = (
+        rf"^abstain_below is {below:g}, but no answer can be held to a probability outside "
+        r"\[0, 1\)\. Give the lowest probability to answer at, such as 0\.8\.$"
+    )
+    with pytest.raises(OptionError, match=sentence):
+        evaluate(table(SURE_AND_UNSURE, FOUR), abstain_below=below)
+
+
+def test_unsound_scores_are_refused_also_where_they_are_below_the_threshold() -> None:
+    with pytest.raises(PredictionsError):
+        evaluate(table([[0.2, 0.2]], ["negative"]), abstain_below=0.5)
 
 
 def test_a_row_with_one_nan_has_no_answer() -> None:

@@ -80,7 +80,11 @@ CATALOGUE = (
     "distilbert, gemma-2b, gemma-3-270m, gemma-7b, minilm, mistral-7b-instruct, "
     "smollm2-135m-instruct"
 )
-METHODS = "baseline, features, finetune, prompt"
+UNSURE = (
+    "abstain_below is {}, but no answer can be held to a probability outside [0, 1). "
+    "Give the lowest probability to answer at, such as 0.8."
+)
+METHODS = "baseline, features, finetune, nli, prompt"
 BAD_COMMANDS: dict[str, str] = {
     "compare --data nope.csv": (
         "Expected a file, a folder, hub:owner/name@revision or a data set of the catalogue, but "
@@ -139,6 +143,8 @@ BAD_COMMANDS: dict[str, str] = {
         "Expected an experiment in TOML, but nope.toml cannot be opened (No such file or "
         "directory). Check its name."
     ),
+    "compare --data data.csv --abstain-below 1": UNSURE.format("1"),
+    "predict nope data.csv -o out.csv --abstain-below nan": UNSURE.format("nan"),
     "train baseline": "Expected data to train on, but none are named. Add --data FILE.",
     "predict nope data.csv -o out.csv": (
         "Expected a complete folder with a manifest.json, but nope has none. "
@@ -197,7 +203,7 @@ BAD_EXPERIMENTS = [
     (
         f"sed = 1\n{DATA}{BASELINE}",
         "plan.toml sets sed, but there is no such field. Did you mean 'seed'? "
-        "The fields are: data, methods, split, seed.",
+        "The fields are: data, methods, split, seed, abstain_below, canary, attack.",
     ),
     (
         f"{DATA}limt = 3\n{BASELINE}",
@@ -212,6 +218,16 @@ BAD_EXPERIMENTS = [
     (
         f"seed = -1\n{DATA}{BASELINE}",
         "seed is -1 in plan.toml, but it should be greater than or equal to 0.",
+    ),
+    (
+        f"abstain_below = 1\n{DATA}{BASELINE}",
+        "abstain_below is 1, but no answer can be held to a probability outside [0, 1). "
+        "Give the lowest probability to answer at, such as 0.8.",
+    ),
+    (
+        f'canary = "maybe"\n{DATA}{BASELINE}',
+        "canary is 'maybe' in plan.toml, but it should be a valid boolean, unable to interpret "
+        "input.",
     ),
     (BASELINE, "Expected data.source in plan.toml, but it is not set."),
     (

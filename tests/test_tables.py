@@ -38,6 +38,14 @@ def test_csv_names_the_label_and_its_probability(tmp_path: Path) -> None:
     }
 
 
+def test_labels_that_are_given_stand_instead_of_the_predicted(tmp_path: Path) -> None:
+    write_predictions(ROWS, tmp_path / "out", ".csv", ["pos", None, "pos"])
+    with (tmp_path / "out").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == ["pos", "", "pos"]
+    assert rows[1]["probability"] == "0.9"
+
+
 def test_json_lines_hold_one_row_each(tmp_path: Path) -> None:
     write_predictions(ROWS, tmp_path / "out", ".jsonl")
     lines = (tmp_path / "out").read_text(encoding="utf-8").splitlines()

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from string import ascii_lowercase
@@ -45,6 +46,7 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
     RobertaConfig,
+    RobertaForSequenceClassification,
     RobertaModel,
 )
 
@@ -58,6 +60,7 @@ threadpool_limits(limits=1)
 
 CAUSAL_FAMILIES = ("gemma", "gemma2", "gemma3", "mistral", "llama", "qwen2")
 ENCODER_FAMILIES = ("bert", "distilbert", "roberta", "deberta-v2", "modernbert")
+NLI_LABELS = ("contradiction", "neutral", "entailment")
 WINDOW = 8
 """The sliding window of the families that have one."""
 
@@ -188,6 +191,67 @@ def tiny_classifier(folder: Path) -> Path:
     return _saved(folder, BertForSequenceClassification(config), tokenizer)
 
 
+def tiny_entailment(
+    folder: Path, family: str = "bert", labels: Sequence[str] = NLI_LABELS, *, positions: int = 512
+) -> Path:
+    """Save a random BERT or RoBERTa with a head of inference labels."""
+    model, tokenizer = _entailment_model(family, labels, positions)
+    return _saved(folder, model, tokenizer)
+
+
+def taught_entailment(folder: Path) -> Path:
+    """Save a BERT that has learned which label's hypothesis an opinion entails."""
+    model, tokenizer = _entailment_model("bert", NLI_LABELS, 512)
+    model.load_state_dict(_taught())
+    return _written(folder, model, tokenizer)
+
+
+@cache
+def _taught() -> dict[str, torch.Tensor]:
+    model, tokenizer = _entailment_model("bert", NLI_LABELS, 512)
+    _draw_wide(model)
+    rows = opinions(1200, tuple(WORDS))
+    chance = random.Random(0)
+    hypotheses = [chance.choice(tuple(WORDS)) for _ in rows.texts]
+    inputs = tokenizer(
+        list(rows.texts),
+        [f"This text is {label}." for label in hypotheses],
+        padding=True,
+        return_tensors="pt",
+    )
+    told = torch.tensor([a == b for a, b in zip(hypotheses, rows.labels, strict=True)])
+    codes = torch.where(told, NLI_LABELS.index("entailment"), 0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.003)
+    for step in range(150):
+        batch = torch.arange(step * 64, step * 64 + 64) % len(codes)
+        fields = {name: column[batch] for name, column in inputs.items()}
+        loss = model(**fields, labels=codes[batch]).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.state_dict()
+
+
+def _entailment_model(
+    family: str, labels: Sequence[str], positions: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    tokenizer = _ENCODER_TOKENIZERS[family]()
+    shape = _encoder_shape(tokenizer, positions)
+    shape |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    shape |= {"id2label": dict(enumerate(labels))}
+    shape |= {"label2id": {label: code for code, label in enumerate(labels)}}
+    torch.manual_seed(0)
+    if family == "bert":
+        names = ["input_ids", "token_type_ids", "attention_mask"]
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer.backend_tokenizer, model_input_names=names, **_BERT_ROLES
+        )
+        return BertForSequenceClassification(BertConfig(**shape)), tokenizer
+    shape["max_position_embeddings"] = positions + tokenizer.pad_token_id + 1
+    config = RobertaConfig(**shape, type_vocab_size=1)
+    return RobertaForSequenceClassification(config), tokenizer
+
+
 def _encoder_shape(tokenizer: PreTrainedTokenizerFast, positions: int) -> dict[str, Any]:
     return {
         "vocab_size": len(tokenizer),
@@ -247,10 +311,18 @@ def _encoder_model(
 
 def _saved(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Path:
     """Save both; matrices are drawn wide enough that attention and logits tell tokens apart."""
+    _draw_wide(model)
+    return _written(folder, model, tokenizer)
+
+
+def _draw_wide(model: PreTrainedModel) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(std=0.25)
+
+
+def _written(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Path:
     with quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -327,8 +399,11 @@ def _fast(tokenizer: Tokenizer, **roles: str) -> PreTrainedTokenizerFast:
     if before:
         single = f"{before} $A {after}" if after else f"{before} $A"
         used = [token for token in (before, after) if token]
+        pair = f"{single} $B:1 {after}:1" if after != "</s>" else f"{single} {after} $B {after}"
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=single, special_tokens=[(token, tokenizer.token_to_id(token)) for token in used]
+            single=single,
+            pair=pair if after else f"{single} $B",
+            special_tokens=[(token, tokenizer.token_to_id(token)) for token in used],
         )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles)
 

@@ -17,6 +17,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from pollice.progress import Advance, listening
@@ -39,12 +40,15 @@ def shown_on(console: Console) -> Iterator[None]:
     """Show every stage that is entered inside this context on the console."""
     progress = Progress(
         SpinnerColumn(finished_text="✓"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
         BarColumn(bar_width=8),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
+        MofNCompleteColumn(table_column=Column(no_wrap=True, justify="right")),
+        _RateColumn(table_column=Column(no_wrap=True, justify="right")),
+        TimeRemainingColumn(
+            elapsed_when_finished=True, table_column=Column(no_wrap=True, justify="right")
+        ),
         console=console,
+        expand=True,
     )
 
     @contextmanager

@@ -29,6 +29,19 @@ Command = Callable[..., Any]
 _OUT = click.option(
     "--out", "-o", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
 )
+_ABSTAIN = click.option(
+    "--abstain-below",
+    type=float,
+    metavar="P",
+    help="Leave rows without an answer whose highest probability is below P.",
+)
+_OUTPUT = click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help=".parquet, .csv or .jsonl",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -95,10 +108,32 @@ def _splitting(command: Command) -> Command:
     return command
 
 
+def _probing(command: Command) -> Command:
+    """Add the options that ask for more than the accuracy."""
+    for option in reversed(
+        [
+            _ABSTAIN,
+            click.option(
+                "--canary",
+                is_flag=True,
+                help="Also fit on shuffled labels: who still beats chance is leaking.",
+            ),
+            click.option(
+                "--attack",
+                is_flag=True,
+                help="Also inject 40 sentences into test texts, and count what flips.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
 @app.command()
 @click.argument("experiment", required=False, type=click.Path(path_type=Path))
 @click.option("--method", "names", multiple=True, help="NAME, or NAME=METHOD; repeatable.")
 @_splitting
+@_probing
 @_reading
 @_OUT
 @_JSON
@@ -108,7 +143,8 @@ def compare(
     """Compare methods on the same rows; without arguments, on the demo's reviews.
 
     EXPERIMENT is a TOML file with everything that the options say, and more.
-    An interrupted comparison goes on where it stopped when the same command is given again.
+    An interrupted comparison goes on where it stopped when the same command is given again;
+    so does a finished one, when --abstain-below, --canary or --attack is added.
     """
     place = "the experiment" if experiment is None else str(experiment)
     _run(content_of(experiment, names, given), place, out, as_json=as_json)
@@ -117,6 +153,7 @@ def compare(
 @app.command()
 @click.argument("method")
 @_splitting
+@_probing
 @_reading
 @_OUT
 @_JSON
@@ -194,22 +231,25 @@ class _ConsoleHandler(logging.Handler):
 @app.command()
 @click.argument("predictor", type=click.Path(path_type=Path))
 @click.argument("file")
-@click.option(
-    "--output",
-    "-o",
-    required=True,
-    type=click.Path(path_type=Path),
-    help=".parquet, .csv or .jsonl",
-)
+@_OUTPUT
+@_ABSTAIN
 @_reading
-def predict(predictor: Path, file: str, output: Path, **given: Any) -> None:
-    """Judge every text of FILE with a saved PREDICTOR, and write labels and probabilities."""
+def predict(
+    predictor: Path, file: str, output: Path, abstain_below: float | None, **given: Any
+) -> None:
+    """Judge every text of FILE with a saved PREDICTOR, and write labels and probabilities.
+
+    Where --abstain-below leaves a row without an answer, its label stays empty and its
+    probabilities are written; a Parquet table holds probabilities only.
+    """
     from pollice.data import read_texts
+    from pollice.metrics import abstain, check_threshold
     from pollice.prediction import predict as predict_texts
     from pollice.storage import load_predictor, write_atomically
     from pollice.tables import check_output, write_predictions
 
     check_output(output)
+    check_threshold(abstain_below)
     if output.exists() and output.resolve() == Path(file).resolve():
         raise PredictionsError(
             f"Expected an output besides the texts, but {output} is the file of texts itself. "
@@ -221,9 +261,13 @@ def predict(predictor: Path, file: str, output: Path, **given: Any) -> None:
         known = table.gold is not None and set(table.gold) <= set(loaded.label_names)
         gold = [str(label) for label in table.gold or ()] if known else None
         predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=gold)
-    write_atomically(output, lambda path: write_predictions(predictions, path, output.suffix))
+    labels = abstain(predictions, abstain_below).predicted
+    write_atomically(
+        output, lambda path: write_predictions(predictions, path, output.suffix, labels)
+    )
     cut = int(predictions.truncated.sum())
-    click.echo(f"{len(predictions):,} rows judged, {cut:,} of them cut to fit: {output}")
+    unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
+    click.echo(f"{len(predictions):,} rows judged, {unsure}{cut:,} of them cut to fit: {output}")
 
 
 def _predictor_folder(folder: Path) -> Path:
@@ -233,10 +277,51 @@ def _predictor_folder(folder: Path) -> Path:
 
 
 @app.command()
+@click.argument("file")
+@click.option("--labels", "names", required=True, help="Such as negative,positive.")
+@click.option("--model", default="gemma-3-270m", show_default=True, help="The checkpoint.")
+@click.option("--template", help="A prompt with {text} in it that ends where the label comes.")
+@click.option("--known", help="A file of texts that were labelled by hand, to calibrate on.")
+@click.option("--uncertain-first", is_flag=True, help="Sort the rows for labelling by hand.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Draws the calibrating texts.")
+@_OUTPUT
+@_reading
+def label(file: str, names: str, output: Path, uncertain_first: bool, **given: Any) -> None:
+    """Label the texts of FILE, without any labels or with a few.
+
+    The column uncertain_first says in which order to check by hand. Some 20 rows that were
+    checked, named with --known, make the labels and their probabilities better.
+    """
+    from pollice import unlabelled
+    from pollice.data import read_dataset, read_texts
+    from pollice.storage import write_atomically
+    from pollice.tables import check_output
+
+    check_output(output)
+    label_names = unlabelled.label_names_of(names)
+    options = {"checkpoint": given["model"], "seed": given["seed"], "template": given["template"]}
+    reading = _read_options(given)
+    known = read_dataset(given["known"], reading) if given["known"] else None
+    with _progress():
+        labelled = unlabelled.label_texts(read_texts(file, reading), label_names, options, known)
+    write_atomically(
+        output,
+        lambda path: unlabelled.write_labelled(
+            labelled, path, output.suffix, uncertain_first=uncertain_first
+        ),
+    )
+    click.echo(f"{len(labelled.texts):,} rows labelled: {output}")
+    click.echo(unlabelled.sentence(labelled, 0 if known is None else len(known)))
+
+
+@app.command()
 @click.argument("predictions", nargs=-1, required=True)
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the bootstrap.")
+@_ABSTAIN
 @_JSON
-def evaluate(predictions: tuple[str, ...], seed: int, as_json: bool) -> None:
+def evaluate(
+    predictions: tuple[str, ...], seed: int, abstain_below: float | None, as_json: bool
+) -> None:
     """Judge predictions tables again: no model is loaded.
 
     Each of PREDICTIONS is a predictions.parquet, or NAME=FILE, of pollice or any other system.
@@ -245,7 +330,7 @@ def evaluate(predictions: tuple[str, ...], seed: int, as_json: bool) -> None:
 
     tables = [_named_table(text) for text in predictions]
     check_distinct([name for name, _ in tables], "the command", "FILE")
-    _show(judge_tables(dict(tables), seed), as_json=as_json)
+    _show(judge_tables(dict(tables), seed, abstain_below), as_json=as_json)
 
 
 def _named_table(text: str) -> tuple[str, Path]:

@@ -19,13 +19,13 @@ import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pollice import storage
+from pollice import robustness, storage
 from pollice.cost import measured
 from pollice.data import ReadOptions, read_dataset
 from pollice.errors import OptionError, RunError, did_you_mean
 from pollice.judging import judge
 from pollice.method import Method, create_method, options_of
-from pollice.prediction import predict
+from pollice.metrics import check_threshold
 from pollice.progress import owned_by
 from pollice.report import Cost, DataReport, Report, write_report
 from pollice.splits import Split, SplitOptions, sample, split
@@ -34,6 +34,8 @@ logger = logging.getLogger("pollice")
 
 _STRICT = ConfigDict(extra="forbid")
 _CLAIM = {"experiment.toml", "data.json"}
+_LATER = {"abstain_below", "canary", "attack"}
+"""What may change between two runs in one folder: no method is fitted or judged otherwise."""
 _RESERVED = {*_CLAIM, "report.json", "report.html", "report.md"}
 _FOLDER_NAME = re.compile(r"[\w-][\w.-]*")
 
@@ -61,8 +63,15 @@ class Experiment:
     split: SplitOptions = field(default_factory=SplitOptions)
     seed: int = Field(default=0, ge=0)
     """The seed of the split, and of every method that sets none of its own."""
+    abstain_below: float | None = None
+    """Rows whose highest probability is below this count as unanswered: judged, not stored."""
+    canary: bool = False
+    """Fit every method that learns from labels only on shuffled labels too."""
+    attack: bool = False
+    """Put injected sentences into texts that were judged rightly, and count what flips."""
 
     def __post_init__(self) -> None:
+        check_threshold(self.abstain_below)
         if not self.methods:
             raise OptionError("Expected one method or more, but none is named. Add --method NAME.")
         for name in self.methods:
@@ -158,13 +167,20 @@ def _without_none(value: Any) -> Any:
 def default_folder(experiment: Experiment) -> Path:
     """Return runs/NAME: the same experiment gets the same folder, and so resumes."""
     content, _ = completed(experiment)
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps(_fixed(content), sort_keys=True).encode()).hexdigest()[:8]
     stem = Path(experiment.data.source).name.split(".")[0].replace(":", "-") or "data"
     return Path("runs") / f"{stem}-{digest}"
 
 
+def _fixed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what may not change in a run's folder."""
+    return {key: value for key, value in content.items() if key not in _LATER}
+
+
 def run_experiment(experiment: Experiment, folder: Path) -> Report:
     """Run every method that has not finished yet, judge all, and write the report.
+
+    The same folder can be judged again with another ``abstain_below``, ``canary`` or ``attack``.
 
     Raises:
         RunError: the folder holds another experiment, or the data have changed since.
@@ -181,6 +197,8 @@ def run_experiment(experiment: Experiment, folder: Path) -> Report:
             else:
                 with owned_by(name):
                     _run_method(name, method, parts, folder)
+        for name, method in methods.items():
+            _probe(experiment, method, parts, folder / name)
     except BaseException:
         _unclaim_folder(folder)
         raise
@@ -240,8 +258,8 @@ def _check_folder(folder: Path, content: Mapping[str, Any]) -> None:
     """Refuse a folder that holds something else, before any work is done."""
     path = folder / "experiment.toml"
     if path.is_file():
-        held = _flat(read_toml(path))
-        wanted = _flat(content)
+        held = _flat(_fixed(read_toml(path)))
+        wanted = _flat(_fixed(content))
         for key in sorted({*held, *wanted}):
             if held.get(key) != wanted.get(key):
                 raise RunError(
@@ -308,13 +326,7 @@ def _run_method(name: str, method: Method, parts: Split, folder: Path) -> None:
     with measured() as fitting:
         predictor = method.fit(parts.train, parts.validation, workdir=workdir)
     with measured() as predicting:
-        predictions = predict(
-            predictor,
-            parts.test.texts,
-            ids=parts.test.ids,
-            gold=parts.test.labels,
-            description="judging test rows",
-        )
+        predictions = robustness.predict_rows(predictor, parts.test)
     cost = Cost(
         fit_seconds=fitting.seconds,
         predict_seconds=predicting.seconds,
@@ -326,6 +338,7 @@ def _run_method(name: str, method: Method, parts: Split, folder: Path) -> None:
         predictions.write(temporary / "predictions.parquet")
         used = method.labels_used(parts.train, parts.validation)
         storage.write_json(temporary / "cost.json", {**asdict(cost), "labels_used": used})
+        storage.write_json(temporary / "facts.json", dict(predictor.facts))
         log = workdir / "training.jsonl"
         if log.is_file():
             shutil.copy2(log, temporary / "training.jsonl")
@@ -334,3 +347,12 @@ def _run_method(name: str, method: Method, parts: Split, folder: Path) -> None:
         )
         storage.write_manifest(temporary, {"name": name, "method": method.name})
     shutil.rmtree(folder / ".work")
+
+
+def _probe(experiment: Experiment, method: Method, parts: Split, folder: Path) -> None:
+    """Do what is asked for besides the test, as far as it is not done yet."""
+    robustness.repeat(method, parts, folder)
+    if experiment.canary:
+        robustness.send_canary(method, parts, folder, experiment.seed)
+    if experiment.attack:
+        robustness.attack(parts.test, folder, experiment.seed)

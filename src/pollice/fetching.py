@@ -172,7 +172,7 @@ def _download(wheel: Wheel, target: Path) -> None:
     workspace.mkdir()
     try:
         total = -(-wheel.size // MEGABYTE)
-        with stage(f"Fetching {wheel.requirement}", total, "MB") as advance:
+        with stage(f"fetching {wheel.name}", total, "MB") as advance:
             found = _run_pip(wheel, workspace, advance)
         _check(found, wheel)
         found.replace(target)

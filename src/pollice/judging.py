@@ -8,15 +8,28 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from statistics import mean, stdev
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter
 
-from pollice.comparison import compare
+from pollice.comparison import Comparison, compare
 from pollice.data import Dataset
-from pollice.metrics import evaluate
+from pollice.metrics import Evaluation, abstain, evaluate
 from pollice.prediction import Predictions
-from pollice.report import Cost, DataReport, MethodReport, Mistake, Report
+from pollice.report import (
+    Attack,
+    Canary,
+    Cost,
+    DataReport,
+    MethodReport,
+    Mistake,
+    Report,
+    Spread,
+)
+
+T = TypeVar("T")
 
 _MISTAKES = 12
 
@@ -26,30 +39,37 @@ def judge(folder: Path, content: Mapping[str, Any], data: DataReport, test: Data
     runs = {
         name: Predictions.read(folder / name / "predictions.parquet") for name in content["methods"]
     }
-    seed = content["seed"]
+    seed, below = content["seed"], content.get("abstain_below")
     texts = dict(zip(test.ids, test.texts, strict=True))
     methods = tuple(
-        _method_report(folder / name, name, content["methods"][name], run, texts)
+        _method_report(folder / name, content["methods"][name], run, below, texts)
         for name, run in runs.items()
     )
     return Report(
         data=data,
         methods=methods,
-        comparison=compare(runs, seed=seed),
+        comparison=_compare(runs, seed, below),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
     )
 
 
-def judge_tables(paths: Mapping[str, Path], seed: int) -> Report:
+def _compare(runs: Mapping[str, Predictions], seed: int, below: float | None) -> Comparison:
+    return compare({name: abstain(run, below) for name, run in runs.items()}, seed=seed)
+
+
+def judge_tables(
+    paths: Mapping[str, Path], seed: int, abstain_below: float | None = None
+) -> Report:
     """Judge predictions tables of any origin; costs that are not known are NaN.
 
     Raises:
         PredictionsError: a table cannot be read, or the tables hold different rows.
+        OptionError: ``abstain_below`` is not in [0, 1).
     """
     runs = {name: Predictions.read(path) for name, path in paths.items()}
-    evaluations = {name: evaluate(run) for name, run in runs.items()}
-    comparison = compare(runs, seed=seed)
+    evaluations = {name: evaluate(run, abstain_below=abstain_below) for name, run in runs.items()}
+    comparison = _compare(runs, seed, abstain_below)
     first = next(iter(evaluations.values()))
     unknown = Cost(
         fit_seconds=math.nan,
@@ -79,7 +99,7 @@ def judge_tables(paths: Mapping[str, Path], seed: int) -> Report:
                 options={},
                 labels_used=0,
                 evaluation=evaluations[name],
-                variants={v: evaluate(run.variant(v)) for v in run.variants},
+                variants=_variants(run, abstain_below),
                 cost=unknown,
                 training=(),
                 mistakes=(),
@@ -92,27 +112,57 @@ def judge_tables(paths: Mapping[str, Path], seed: int) -> Report:
     )
 
 
+def _variants(run: Predictions, below: float | None) -> dict[str, Evaluation]:
+    return {name: evaluate(run.variant(name), abstain_below=below) for name in run.variants}
+
+
 def _method_report(
     folder: Path,
-    name: str,
     options: Mapping[str, Any],
     run: Predictions,
+    below: float | None,
     texts: Mapping[str, str],
 ) -> MethodReport:
     cost = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
     labels_used = cost.pop("labels_used")
     log = folder / "training.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    evaluation = evaluate(run, abstain_below=below)
     return MethodReport(
-        name=name,
+        name=folder.name,
         method=options["method"],
         options={key: value for key, value in options.items() if key != "method"},
         labels_used=labels_used,
-        evaluation=evaluate(run),
-        variants={variant: evaluate(run.variant(variant)) for variant in run.variants},
+        evaluation=evaluation,
+        variants=_variants(run, below),
         cost=Cost(**cost),
         training=tuple(json.loads(line) for line in lines),
-        mistakes=_mistakes(run, texts),
+        mistakes=_mistakes(abstain(run, below), texts),
+        facts=_held(folder / "facts.json", dict[str, Any]) or {},
+        spread=_spread(folder / "draws", evaluation, below),
+        canary=_held(folder / "canary.json", Canary),
+        attack=_held(folder / "attack.json", Attack),
+    )
+
+
+def _held(path: Path, kind: type[T]) -> T | None:
+    """Return what a file of a method's folder holds; None where it was not asked for."""
+    return TypeAdapter(kind).validate_json(path.read_bytes()) if path.is_file() else None
+
+
+def _spread(folder: Path, first: Evaluation, below: float | None) -> Spread | None:
+    """Return the spread of the accuracy over all draws; None where there is only the first."""
+    tables = [Predictions.read(path) for path in sorted(folder.glob("*.parquet"))]
+    if not tables:
+        return None
+    others = [evaluate(table, abstain_below=below).accuracy for table in tables]
+    accuracies = [first.accuracy, *others]
+    return Spread(
+        draws=len(accuracies),
+        lowest=min(accuracies),
+        highest=max(accuracies),
+        mean=mean(accuracies),
+        standard_deviation=stdev(accuracies),
     )
 
 

@@ -6,7 +6,7 @@ Knows nothing about any one method.
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -32,6 +32,9 @@ class Method(ABC):
     """The method's file name; set when the method is found."""
     predictor_type: ClassVar[type[Predictor]]
     """What `fit` returns, and what reads a saved predictor."""
+    knows_more_than_labels: ClassVar[bool] = False
+    """Whether a prediction rests on more than the labels that `fit` is given: such a method
+    judges well even where they are wrong, so shuffled labels (the canary) show nothing of it."""
 
     @abstractmethod
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> Predictor:
@@ -43,6 +46,10 @@ class Method(ABC):
     def labels_used(self, train: Dataset, validation: Dataset) -> int:
         """Return how many labelled rows `fit` looks at: the price of this method in labels."""
         return len(train) + len(validation)
+
+    def repetitions(self) -> Sequence["Method"]:
+        """Return the same method with other draws, whose spread is reported."""
+        return ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,6 +124,13 @@ def create_method(name: str, options: Mapping[str, Any]) -> Method:
 
 def _explain(name: str, error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
+    if problem["type"] == "missing":
+        (option,) = problem["loc"]
+        meaning = _description(find_method(name), str(option)).removesuffix(".")
+        return (
+            f"Method '{name}' needs the option {option}, which has no default: {meaning}. "
+            f"Give it, for example with --set {name}.{option}=VALUE. See: pollice methods {name}."
+        )
     place = ".".join([name, *(str(part) for part in problem["loc"] if part != name)])
     rule = re.sub(r"^(Input|Value) (should|error)", r"its value \2", problem["msg"])
     rule = rule.replace("its value error, ", "")

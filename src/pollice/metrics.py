@@ -4,14 +4,14 @@ Knows nothing about models, nor about any other table: two tables meet in `compa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pollice.errors import PredictionsError
+from pollice.errors import OptionError, PredictionsError
 from pollice.prediction import FloatArray, Predictions
 
 IntArray = NDArray[np.int64]
@@ -59,7 +59,7 @@ class Evaluation:
     label_names: tuple[str, ...]
     rows: int
     accuracy: float
-    """A row without an answer counts as wrong."""
+    """A row without an answer counts as wrong: this is the worst case where some have none."""
     accuracy_interval: tuple[float, float]
     """95 % score interval (Wilson 1927, JASA 22, p. 209)."""
     per_label: Mapping[str, LabelEvaluation]
@@ -80,6 +80,10 @@ class Evaluation:
     coverage: float
     """The share of rows with an answer."""
     answered_accuracy: float | None
+    answered_accuracy_interval: tuple[float, float] | None
+    """95 % Wilson, of the answered rows; None where none answered."""
+    abstain_below: float | None
+    """Rows whose highest probability is below it have no answer; None: every row keeps its own."""
     truncated_rows: int
     truncated_accuracy: float | None
     untruncated_accuracy: float | None
@@ -87,15 +91,18 @@ class Evaluation:
     """What always answering the commonest gold label would give."""
 
 
-def evaluate(predictions: Predictions, *, seed: int = 0) -> Evaluation:
+def evaluate(
+    predictions: Predictions, *, abstain_below: float | None = None, seed: int = 0
+) -> Evaluation:
     """Judge a table against its gold labels.
 
-    ``seed`` is taken as `compare` takes it; nothing here is drawn at random. Raises
-    PredictionsError without rows, without gold labels, where a gold label is no column, and
-    where a row is neither probabilities nor NaN.
+    A row whose highest probability is below ``abstain_below`` has no answer. ``seed`` is taken as
+    `compare` takes it; nothing here is drawn at random. Raises PredictionsError without rows,
+    without gold labels, where a gold label is no column, and where a row is neither probabilities
+    nor NaN; OptionError where ``abstain_below`` is not in [0, 1).
     """
     gold = _gold(predictions)
-    answered = _answered(predictions)
+    answered = _answered(predictions) & ~_unsure(predictions, abstain_below)
     probabilities = np.nan_to_num(predictions.probabilities)
     labels = len(predictions.label_names)
     predicted = np.where(answered, np.argmax(probabilities, axis=1), labels)
@@ -112,7 +119,7 @@ def evaluate(predictions: Predictions, *, seed: int = 0) -> Evaluation:
         label_names=predictions.label_names,
         rows=len(gold),
         accuracy=float(right.mean()),
-        accuracy_interval=_wilson_interval(int(right.sum()), len(gold)),
+        accuracy_interval=wilson_interval(int(right.sum()), len(gold)),
         per_label=per_label,
         macro_f1=float(np.mean([label.f1 for label in per_label.values()])),
         matthews=_matthews(confusion),
@@ -123,11 +130,42 @@ def evaluate(predictions: Predictions, *, seed: int = 0) -> Evaluation:
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         coverage=float(answered.mean()),
         answered_accuracy=_share(right, answered),
+        answered_accuracy_interval=(
+            wilson_interval(int(right.sum()), int(answered.sum())) if answered.any() else None
+        ),
+        abstain_below=abstain_below,
         truncated_rows=int(predictions.truncated.sum()),
         truncated_accuracy=_share(right, predictions.truncated),
         untruncated_accuracy=_share(right, ~predictions.truncated),
         majority_accuracy=float(confusion.sum(axis=1).max() / len(gold)),
     )
+
+
+def abstain(predictions: Predictions, below: float | None) -> Predictions:
+    """Return the table without an answer where the highest probability is below a threshold.
+
+    Raises:
+        OptionError: the threshold is not in [0, 1).
+    """
+    unsure = _unsure(predictions, below)[:, None]
+    return replace(predictions, probabilities=np.where(unsure, np.nan, predictions.probabilities))
+
+
+def check_threshold(below: float | None) -> None:
+    """Raise OptionError unless a threshold of abstention is in [0, 1), or None."""
+    if below is not None and not 0 <= below < 1:
+        raise OptionError(
+            f"abstain_below is {below:g}, but no answer can be held to a probability outside "
+            "[0, 1). Give the lowest probability to answer at, such as 0.8."
+        )
+
+
+def _unsure(predictions: Predictions, below: float | None) -> BoolArray:
+    check_threshold(below)
+    if below is None:
+        return np.zeros(len(predictions), np.bool_)
+    unsure: BoolArray = predictions.probabilities.max(axis=1, initial=-np.inf) < below
+    return unsure
 
 
 def _gold(predictions: Predictions) -> IntArray:
@@ -173,7 +211,8 @@ def _answered(predictions: Predictions) -> BoolArray:
     return answered
 
 
-def _wilson_interval(right: int, rows: int) -> tuple[float, float]:
+def wilson_interval(right: int, rows: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a proportion (Wilson 1927, JASA 22, p. 209)."""
     share = right / rows
     scale = 1 + _Z**2 / rows
     centre = (share + _Z**2 / (2 * rows)) / scale

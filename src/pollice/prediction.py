@@ -66,6 +66,11 @@ class Predictor(ABC):
         """The number of weights that a prediction uses."""
         return 0
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What `fit` decided or found, for the report: plain JSON values by name."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:

@@ -3,7 +3,7 @@
 Knows nothing about models: the pieces are token ids, the tokenizer is a protocol.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Protocol
@@ -104,10 +104,7 @@ _POLARITY = (
 
 def default_template(label_names: Sequence[str]) -> Template:
     """Return the template for labels: opinions up or down, or any names."""
-    negative, positive = (
-        next((name for name in label_names if name.strip().lower() in names), None)
-        for names in _POLARITY
-    )
+    negative, positive = _poles(label_names)
     if len(label_names) == 2 and negative and positive:
         return Template(questions=_polarity_questions(negative, positive))
     words = {name: (_readable(name),) for name in label_names}
@@ -118,6 +115,15 @@ def default_template(label_names: Sequence[str]) -> Template:
         words=words,
     )
     return Template(questions=(question,))
+
+
+def _poles(label_names: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the label that means negative and the one that means positive, if there are such."""
+    negative, positive = (
+        next((name for name in label_names if name.strip().lower() in names), None)
+        for names in _POLARITY
+    )
+    return negative, positive
 
 
 def _polarity_questions(negative: str, positive: str) -> tuple[Question, ...]:
@@ -154,17 +160,48 @@ def custom_template(
             f"{template.count('{text}')} times. Write for example "
             "'{text}\\nOverall, the opinion is'."
         )
+    _check_labels(label_words, label_names)
+    before, after = template.split("{text}")
+    words = {name: tuple(label_words.get(name, (_readable(name),))) for name in label_names}
+    lead = after[: len(after) - len(after.lstrip())]
+    question = Question(ask=after.strip(), answer=after.lstrip(), words=words)
+    return Template(questions=(question,), before=before, after=lead)
+
+
+def _check_labels(label_words: Iterable[str], label_names: Sequence[str]) -> None:
     unknown = [label for label in label_words if label not in label_names]
     if unknown:
         raise PromptError(
             f"Label words are given for {unknown[0]!r}, but the labels are: "
             f"{', '.join(label_names)}."
         )
-    before, after = template.split("{text}")
-    words = {name: tuple(label_words.get(name, (_readable(name),))) for name in label_names}
-    lead = after[: len(after) - len(after.lstrip())]
-    question = Question(ask=after.strip(), answer=after.lstrip(), words=words)
-    return Template(questions=(question,), before=before, after=lead)
+
+
+def hypotheses(
+    template: str, label_words: Mapping[str, str], label_names: Sequence[str]
+) -> tuple[str, ...]:
+    """Return one statement for each label: ``template`` with the label's words for its ``{}``.
+
+    Labels that ``label_words`` does not name are negative and positive where they mean it, and
+    their own names otherwise.
+
+    Raises:
+        PromptError: words are given for what is no label, or two labels get the same statement.
+    """
+    _check_labels(label_words, label_names)
+    negative, positive = _poles(label_names)
+    words = {name: _readable(name) for name in label_names}
+    if negative and positive:
+        words |= {negative: "negative", positive: "positive"}
+    words |= label_words
+    statements = {name: template.replace("{}", words[name]) for name in label_names}
+    for first, second in combinations(label_names, 2):
+        if statements[first] == statements[second]:
+            raise PromptError(
+                f"The labels {first!r} and {second!r} both become {statements[first]!r}, so they "
+                "cannot be told apart. Give them different label_words."
+            )
+    return tuple(statements.values())
 
 
 def assemble(

@@ -42,8 +42,10 @@ def content_of(
             if given[key] is not None
         }
     )
-    if given["seed"] is not None:
-        content["seed"] = given["seed"]
+    for key in ("seed", "abstain_below"):
+        if given[key] is not None:
+            content[key] = given[key]
+    content |= {key: True for key in ("canary", "attack") if given[key]}
     methods = _table(content, "methods")
     if names:
         content["methods"] = _named_methods(names, methods)

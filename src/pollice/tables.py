@@ -5,9 +5,12 @@ Knows nothing about predictors.
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pollice.errors import PredictionsError
 from pollice.prediction import Predictions
@@ -33,18 +36,38 @@ def check_output(path: Path) -> None:
         )
 
 
-def write_predictions(predictions: Predictions, path: Path, suffix: str) -> None:
-    """Write the table in the format of a suffix; CSV and JSON Lines name the label in a column."""
+def write_predictions(
+    predictions: Predictions,
+    path: Path,
+    suffix: str,
+    labels: Sequence[str | None] | None = None,
+) -> None:
+    """Write the table in the format of a suffix; CSV and JSON Lines name the label in a column.
+
+    ``labels`` are those of the rows, None where one stays empty; by default the predicted ones.
+    """
     if suffix == ".parquet":
         predictions.write(path)
         return
+    rows = _rows(predictions, predictions.predicted if labels is None else labels)
+    write_rows(rows, _columns(predictions), path, suffix)
+
+
+def write_rows(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path, suffix: str
+) -> None:
+    """Write rows, of which each has all columns, as CSV, JSON Lines or Parquet."""
+    if suffix == ".parquet":
+        listed = list(rows)
+        pq.write_table(pa.table({name: [row[name] for row in listed] for name in columns}), path)
+        return
     with path.open("w", encoding="utf-8", newline="") as file:
         if suffix == ".csv":
-            writer = csv.DictWriter(file, _columns(predictions))
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
-            writer.writerows(_rows(predictions))
+            writer.writerows(rows)
         else:
-            for row in _rows(predictions):
+            for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
@@ -53,16 +76,16 @@ def _columns(predictions: Predictions) -> list[str]:
     return ["id", "label", "probability", *probabilities, "tokens", "truncated"]
 
 
-def _rows(predictions: Predictions) -> Iterator[dict[str, Any]]:
-    for number, label in enumerate(predictions.predicted):
+def _rows(predictions: Predictions, labels: Sequence[str | None]) -> Iterator[dict[str, Any]]:
+    for number, answer in enumerate(predictions.predicted):
         probabilities = [
-            None if label is None else round(float(value), 6)  # JSON has no NaN
+            None if answer is None else round(float(value), 6)  # JSON has no NaN
             for value in predictions.probabilities[number]
         ]
         values = [
             predictions.ids[number],
-            label,
-            None if label is None else max(value for value in probabilities if value is not None),
+            labels[number],
+            None if answer is None else max(value for value in probabilities if value is not None),
             *probabilities,
             int(predictions.tokens[number]),
             bool(predictions.truncated[number]),

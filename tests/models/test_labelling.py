@@ -16,8 +16,9 @@ from pollice.data import Dataset
 from pollice.errors import PromptError
 from pollice.methods.prompt import Prompt
 from pollice.models.batching import cut
-from pollice.models.causal import CausalScorer, LabelScores
-from pollice.models.labelling import Calibration, LabelScorer, ScorerSettings, calibrate
+from pollice.models.calibration import Calibration, LabelScores, calibrate
+from pollice.models.causal import CausalScorer
+from pollice.models.labelling import LabelScorer, ScorerSettings
 from pollice.models.loading import TextTokenizer, load_causal
 from pollice.prompts import Pieces, assemble, default_template
 from pollice.storage import load_predictor, save_predictor
@@ -100,8 +101,8 @@ def test_a_step_with_too_few_labels_is_refused(step: str, needed: int) -> None:
 
 def test_batch_calibration_without_texts_is_refused() -> None:
     sentence = (
-        "calibration='batch' needs training texts besides the shots and labels, but none are left. "
-        "Raise calibration_texts, or lower shots and labels."
+        "calibration='batch' needs training texts besides the labelled rows, but none are left. "
+        "Raise calibration_texts, or use fewer labelled rows."
     )
     with pytest.raises(PromptError, match=f"^{re.escape(sentence)}$"):
         learned(16, 0, "batch")
@@ -148,6 +149,32 @@ def test_labels_that_are_paid_for_are_learned_from(checkpoint: Path, tmp_path: P
     second = fitted(checkpoint, tmp_path, turned(TRAIN), labels=96)
     agreed = first.predict_proba(UNSEEN).argmax(1) == second.predict_proba(UNSEEN).argmax(1)
     assert agreed.mean() < 0.5
+
+
+def test_facts_say_which_step_decides_and_what_it_rests_on(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    scorer = fitted(checkpoint, tmp_path, shots=2, labels=16, calibration_texts=9)
+    assert scorer.facts == {
+        "calibration": "platt",
+        "calibration_labels": {"raw": 0, "batch": 0, "platt": 16},
+        "calibration_texts": 9,
+        "questions": 3,
+        "prefix_tokens": scorer.facts["prefix_tokens"],
+        "prompt_sha256": scorer.prompt_sha256,
+    }
+    without = fitted(checkpoint, tmp_path, calibration_texts=0)
+    assert without.facts["calibration"] == "raw"
+    assert without.facts["prefix_tokens"] < scorer.facts["prefix_tokens"]
+
+
+def test_repetitions_draw_other_examples(checkpoint: Path) -> None:
+    method = prompt(checkpoint, shots=2, order_draws=2, seed=5)
+    assert method.repetitions() == (
+        prompt(checkpoint, shots=2, seed=6),
+        prompt(checkpoint, shots=2, seed=7),
+    )
+    assert prompt(checkpoint, shots=2).repetitions() == ()
 
 
 def test_the_shift_comes_from_training_texts_only(checkpoint: Path, tmp_path: Path) -> None:

@@ -6,9 +6,19 @@ from typing import Any
 import numpy as np
 
 from pollice.comparison import compare
-from pollice.metrics import evaluate
+from pollice.metrics import abstain, evaluate
 from pollice.prediction import Predictions
-from pollice.report import Cost, DataReport, MethodReport, Mistake, Report
+from pollice.report import (
+    Attack,
+    Canary,
+    Cost,
+    DataReport,
+    FlipRate,
+    MethodReport,
+    Mistake,
+    Report,
+    Spread,
+)
 
 LABELS = ("negative", "positive")
 
@@ -181,3 +191,28 @@ def five_methods() -> Report:
         ),
     ]
     return report_of(methods, tables)
+
+
+def probed_methods() -> Report:
+    """Return a comparison for which everything was asked: one method leaks, one is a prompt."""
+    tables = {name: predictions(0.85, seed=seed) for seed, name in enumerate(("leaky", "prompt"))}
+    judged = {name: evaluate(table, abstain_below=0.7) for name, table in tables.items()}
+    rate = FlipRate(texts=120, flipped=30, rate=0.25, interval=(0.181, 0.334))
+    none = FlipRate(texts=0, flipped=0, rate=None, interval=None)
+    leak = Canary(applicable=True, accuracy=0.861, chance=0.501, p_value=1e-9, leaking=True)
+    methods = [
+        method_report("leaky", tables["leaky"], evaluation=judged["leaky"], canary=leak),
+        method_report(
+            "prompt",
+            tables["prompt"],
+            evaluation=judged["prompt"],
+            canary=Canary(applicable=False),
+            attack=Attack(overall=rate, kinds={"order": rate, "turn": none}),
+            spread=Spread(
+                draws=5, lowest=0.861, highest=0.883, mean=0.872, standard_deviation=0.0081
+            ),
+            facts={"calibration": "platt", "calibration_labels": {"raw": 0, "platt": 16}},
+        ),
+    ]
+    abstained = {name: abstain(table, 0.7) for name, table in tables.items()}
+    return report_of(methods, abstained)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -13,14 +12,11 @@ from pollice.data import Dataset
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
 from pollice.models.batching import Keep, cut
-from pollice.models.causal import LabelScores
-from pollice.models.labelling import LabelScorer, ScorerSettings, Step, calibrate
+from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
+from pollice.models.labelling import LabelScorer, ScorerSettings
 from pollice.models.loading import Device, Dtype, TextTokenizer
 from pollice.models.sources import resolve_checkpoint
-from pollice.progress import Advance, stage
 from pollice.prompts import Example, Template, assemble, custom_template, default_template
-
-_CHUNK_ROWS = 64
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
@@ -28,6 +24,7 @@ class Prompt(Method):
     """Label likelihoods of a causal language model, from one forward pass, calibrated."""
 
     predictor_type = LabelScorer
+    knows_more_than_labels = True
 
     checkpoint: str = "gemma-3-270m"
     """A catalogue name, a folder, or hub:owner/name@revision."""
@@ -57,6 +54,8 @@ class Prompt(Method):
     """auto: bfloat16 where the hardware multiplies it natively."""
     device: Device = "auto"
     """auto: a GPU where there is one."""
+    order_draws: int = Field(default=0, ge=0)
+    """Repeat with this many other draws and orders of the examples, and report the spread."""
     seed: int = 0
     """Draws the examples and the calibrating rows."""
 
@@ -64,41 +63,41 @@ class Prompt(Method):
         """Return the examples and the labelled calibrating rows."""
         return self.shots + self.labels
 
-    def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> LabelScorer:
-        """Assemble the prompt from training rows, and calibrate on others of them."""
-        shown, labelled, unlabelled = self._draw(train)
-        checkpoint = resolve_checkpoint(self.checkpoint)
-        tokenizer = TextTokenizer(checkpoint)
-        template = self._template(train.label_names)
-        examples = self._examples(train.take(shown), tokenizer)
-        pieces = assemble(template, train.label_names, tokenizer, examples)
-        scorer = LabelScorer(checkpoint, train.label_names, pieces, self._settings())
-        with stage("calibrating", total=len(labelled) + len(unlabelled)) as advance:
-            labelled_scores = _scored(scorer, train.take(labelled), advance)
-            unlabelled_scores = _scored(scorer, train.take(unlabelled), advance)
-        return scorer.calibrated(
-            calibrate(
-                self.calibration,
-                unlabelled_scores,
-                labelled_scores,
-                train.take(labelled).labels,
-                train.label_names,
-            )
+    def repetitions(self) -> Sequence["Prompt"]:
+        """Return the same prompt with each of the next seeds."""
+        return tuple(
+            replace(self, seed=self.seed + draw, order_draws=0)
+            for draw in range(1, self.order_draws + 1)
         )
 
-    def _draw(self, train: Dataset) -> tuple[list[int], list[int], list[int]]:
+    def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> LabelScorer:
+        """Assemble the prompt from training rows, and calibrate on others of them."""
+        return self.build(train.label_names, self._draw(train))
+
+    def build(self, label_names: tuple[str, ...], rows: DrawnRows) -> LabelScorer:
+        """Return the predictor that shows and calibrates on the given rows; any may be none."""
+        checkpoint = resolve_checkpoint(self.checkpoint)
+        tokenizer = TextTokenizer(checkpoint)
+        template = self._template(label_names)
+        examples = self._examples(rows.shown, tokenizer)
+        pieces = assemble(template, label_names, tokenizer, examples)
+        scorer = LabelScorer(checkpoint, label_names, pieces, self._settings())
+        return scorer.calibrated(learn_calibration(self.calibration, rows, scorer.label_scores))
+
+    def _draw(self, train: Dataset) -> DrawnRows:
         """Return rows for examples, for calibration with labels, and without; none twice."""
         if self.shots + self.labels > len(train):
             raise PromptError(
                 f"Expected at most as many labelled rows as the {len(train)} training rows, but "
                 f"shots is {self.shots} and labels {self.labels}. Lower them."
             )
-        order = [int(row) for row in np.random.default_rng(self.seed).permutation(len(train))]
-        shown = _balanced(order, train, self.shots)
-        order = [row for row in order if row not in set(shown)]
-        labelled = _balanced(order, train, self.labels)
-        rest = [row for row in order if row not in set(labelled)]
-        return shown, labelled, rest[: self.calibration_texts]
+        return draw_rows(
+            train,
+            shown=self.shots,
+            labelled=self.labels,
+            unlabelled=self.calibration_texts,
+            seed=self.seed,
+        )
 
     def _template(self, label_names: tuple[str, ...]) -> Template:
         if self.template is None and not self.label_words:
@@ -121,28 +120,3 @@ class Prompt(Method):
     def _settings(self) -> ScorerSettings:
         names = ("max_tokens", "keep", "batch_tokens", "dtype", "device")
         return ScorerSettings(**{name: getattr(self, name) for name in names})
-
-
-def _balanced(order: Sequence[int], train: Dataset, rows: int) -> list[int]:
-    """Take rows in order, each time of a label that has been taken least so far."""
-    waiting: dict[str, list[int]] = {name: [] for name in train.label_names}
-    for row in order:
-        waiting[train.labels[row]].append(row)
-    taken: list[int] = []
-    while len(taken) < rows:
-        for queue in waiting.values():
-            if queue and len(taken) < rows:
-                taken.append(queue.pop(0))
-    return sorted(taken, key=order.index)
-
-
-def _scored(scorer: LabelScorer, rows: Dataset, advance: Advance) -> LabelScores:
-    parts = []
-    for start in range(0, max(1, len(rows)), _CHUNK_ROWS):
-        texts = rows.texts[start : start + _CHUNK_ROWS]
-        parts.append(scorer.label_scores(texts))
-        advance(len(texts))
-    return LabelScores(
-        log_probabilities=np.concatenate([part.log_probabilities for part in parts]),
-        hidden=np.concatenate([part.hidden for part in parts]),
-    )

@@ -35,6 +35,14 @@ def aligned(length: int) -> int:
     return -(-length // ALIGNMENT) * ALIGNMENT
 
 
+def padded(rows: Sequence[Sequence[int]], length: int, fill: int) -> NDArray[np.int64]:
+    """Return ``(rows, length)``: each row, and ``fill`` after it."""
+    table = np.full((len(rows), length), fill, np.int64)
+    for number, row in enumerate(rows):
+        table[number, : len(row)] = row
+    return table
+
+
 def length_batches(
     lengths: Sequence[int] | NDArray[np.int64], *, batch_tokens: int, extra: int = 0
 ) -> list[NDArray[np.int64]]:

@@ -13,25 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from pollice.models.batching import aligned, length_batches
+from pollice.models.calibration import LabelScores
 from pollice.prompts import Ending, Pieces
 
 _PREFIX_TOKENS = 512  # a long prefix is run in steps of this many, to bound its memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelScores:
-    """What a causal model says of some texts."""
-
-    log_probabilities: NDArray[np.float64]
-    """``(texts, questions, labels)``; the probabilities of a question's labels sum to 1."""
-    hidden: NDArray[np.float32]
-    """``(texts, questions, width)``: the last hidden state where each answer would start."""
 
 
 @dataclass(frozen=True, kw_only=True)

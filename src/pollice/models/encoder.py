@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pollice.errors import CheckpointError
-from pollice.models.batching import Keep, aligned, cut, length_batches
+from pollice.models.batching import Keep, aligned, cut, length_batches, padded
 from pollice.models.heads import LinearHead
 from pollice.models.loading import (
     Device,
@@ -33,6 +33,8 @@ from pollice.models.loading import (
 from pollice.prediction import Predictor, Scores
 
 Pooling = Literal["mean", "cls"]
+
+_COUNTED_FROM_PADDING = ("camembert", "roberta", "xlm-roberta")  # positions start after pad's id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +99,11 @@ class Reader:
         longest = max(len(row) for row in tokens)
         if align:
             longest = max(longest, min(aligned(longest), self._max_tokens))
-        padded = torch.full((len(tokens), longest), self._tokenizer.pad)
-        mask = torch.zeros((len(tokens), longest), dtype=torch.long)
-        for number, row in enumerate(tokens):
-            padded[number, : len(row)] = torch.tensor(row)
-            mask[number, : len(row)] = 1
-        return {"input_ids": padded.to(device), "attention_mask": mask.to(device)}
+        ones = [[1] * len(row) for row in tokens]
+        return {
+            "input_ids": torch.from_numpy(padded(tokens, longest, self._tokenizer.pad)).to(device),
+            "attention_mask": torch.from_numpy(padded(ones, longest, 0)).to(device),
+        }
 
 
 def _surroundings(tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
@@ -118,12 +119,18 @@ def _surroundings(tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
     )
 
 
+def position_limit(model: PreTrainedModel) -> int | None:
+    """Return how many tokens an encoder has positions for; None: as many as there are."""
+    config: Any = model.config
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is not None and getattr(config, "model_type", "") in _COUNTED_FROM_PADDING:
+        positions -= config.pad_token_id + 1
+    return positions
+
+
 def check_max_tokens(model: PreTrainedModel, max_tokens: int) -> None:
     """Refuse more tokens than the encoder has positions for."""
-    config = model.config
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and getattr(config, "model_type", "") in ("roberta", "xlm-roberta"):
-        positions -= config.pad_token_id + 1  # RoBERTa counts positions from its padding id on
+    positions = position_limit(model)
     if positions is not None and max_tokens > positions:
         raise CheckpointError(
             f"max_tokens is {max_tokens}, but this checkpoint reads at most {positions} tokens. "

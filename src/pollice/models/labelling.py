@@ -6,19 +6,14 @@ Knows nothing about how examples and calibrating rows are chosen.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
-
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
-from scipy.special import softmax
+from typing import Any, Self
 
 from pollice.errors import PromptError
 from pollice.models.batching import Keep, cut
-from pollice.models.causal import CausalScorer, LabelScores
-from pollice.models.heads import LinearHead, fit_head
+from pollice.models.calibration import Calibration, LabelScores
+from pollice.models.causal import CausalScorer
 from pollice.models.loading import (
     Device,
     Dtype,
@@ -31,92 +26,6 @@ from pollice.models.loading import (
 )
 from pollice.prediction import Predictor, Scores
 from pollice.prompts import Ending, Pieces
-
-Step = Literal["raw", "batch", "platt", "probe"]
-"""A step of the calibration ladder."""
-
-FloatArray = NDArray[np.float64]
-
-PLATT_LABELS = 16
-PROBE_LABELS = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """What turns label scores into probabilities, learned before any test row is seen."""
-
-    step: Step = "raw"
-    """The step that makes the predictor's own probabilities; the others are variants."""
-    shift: FloatArray | None = None
-    """``(questions, labels)``: batch calibration (arXiv 2309.17249), from unlabelled texts."""
-    heads: Mapping[str, LinearHead] = field(default_factory=dict)
-    """The steps learned from labels: ``platt`` on label scores, ``probe`` on hidden states."""
-
-    def probabilities(self, scores: LabelScores) -> dict[str, FloatArray]:
-        """Return ``(texts, labels)`` for every step that has been learned."""
-        log_probabilities = scores.log_probabilities
-        steps = {"raw": _averaged(log_probabilities)}
-        if self.shift is not None:
-            steps["batch"] = _averaged(log_probabilities - self.shift)
-        for name, head in self.heads.items():
-            steps[name] = head.predict_proba(_FEATURES[name](scores))
-        return steps
-
-
-def _averaged(log_probabilities: FloatArray) -> FloatArray:
-    """Average the questions' log-probabilities, and normalize over the labels."""
-    probabilities: FloatArray = softmax(log_probabilities.mean(axis=1), axis=-1)
-    return probabilities
-
-
-def _log_odds(scores: LabelScores) -> FloatArray:
-    """Return each question's log-odds against the first label, ``(texts, features)``."""
-    log_probabilities = scores.log_probabilities
-    odds = log_probabilities[:, :, 1:] - log_probabilities[:, :, :1]
-    return odds.reshape(len(odds), np.prod(odds.shape[1:]))
-
-
-def _hidden(scores: LabelScores) -> FloatArray:
-    hidden = scores.hidden
-    return hidden.reshape(len(hidden), np.prod(hidden.shape[1:])).astype(np.float64)
-
-
-_FEATURES = {"platt": _log_odds, "probe": _hidden}
-
-
-def calibrate(
-    step: Step | Literal["auto"],
-    unlabelled: LabelScores,
-    labelled: LabelScores,
-    labels: Sequence[str],
-    label_names: Sequence[str],
-) -> Calibration:
-    """Learn every step that the rows allow; ``auto`` takes the last of the ladder.
-
-    Raises:
-        PromptError: the step needs more labels, or more texts, than there are.
-    """
-    needed = {"platt": PLATT_LABELS, "probe": PROBE_LABELS}
-    if step in needed and len(labels) < needed[step]:
-        raise PromptError(
-            f"calibration='{step}' needs {needed[step]} labelled rows or more, but labels is "
-            f"{len(labels)}. Raise labels, or use calibration='batch', which needs none."
-        )
-    if step == "batch" and not len(unlabelled.log_probabilities):
-        raise PromptError(
-            "calibration='batch' needs training texts besides the shots and labels, but none are "
-            "left. Raise calibration_texts, or lower shots and labels."
-        )
-    heads = {
-        name: fit_head(_FEATURES[name](labelled), labels, label_names)
-        for name, least in needed.items()
-        if len(labels) >= least
-    }
-    shift = None
-    if len(unlabelled.log_probabilities):
-        shift = unlabelled.log_probabilities.mean(axis=0)
-    learned: list[Step] = ["raw", *(["batch"] if shift is not None else []), *heads]  # type: ignore[list-item]  # the keys of heads are steps
-    return Calibration(step=learned[-1] if step == "auto" else step, shift=shift, heads=heads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +74,16 @@ class LabelScorer(Predictor):
         """The number of weights of the language model."""
         return self._model.num_parameters()
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The step of the ladder that decides, what each rests on, and how long the prompt is."""
+        return {
+            **self.calibration.facts,
+            "questions": len(self._pieces.endings),
+            "prefix_tokens": len(self._pieces.prefix),
+            "prompt_sha256": self.prompt_sha256,
+        }
+
     def label_scores(self, texts: Sequence[str]) -> LabelScores:
         """Return the scores before calibration."""
         return self._read(texts)[0]
@@ -177,14 +96,7 @@ class LabelScorer(Predictor):
     def score(self, texts: Sequence[str]) -> Scores:
         """Score texts; the ladder's other steps are variants."""
         scores, lengths = self._read(texts)
-        steps = self.calibration.probabilities(scores)
-        limit = self._settings.max_tokens
-        return Scores(
-            probabilities=steps[self.calibration.step],
-            tokens=np.minimum(np.array(lengths, np.int64), limit),
-            truncated=np.array(lengths, np.int64) > limit,
-            variants=steps,
-        )
+        return self.calibration.judge(scores, lengths, self._settings.max_tokens)
 
     def calibrated(self, calibration: Calibration) -> Self:
         """Take a calibration over; the loaded weights are shared."""
@@ -201,41 +113,21 @@ class LabelScorer(Predictor):
             "label_names": self.label_names,
             "pieces": asdict(self._pieces),
             "settings": asdict(self._settings),
-            "step": self.calibration.step,
-            "heads": list(self.calibration.heads),
             "sha256": self.prompt_sha256,
         }
         (folder / "prompt.json").write_text(json.dumps(prompt, indent=2), encoding="utf-8")
-        arrays = {
-            f"{name}.{part}": array
-            for name, head in self.calibration.heads.items()
-            for part, array in head.arrays().items()
-        }
-        if self.calibration.shift is not None:
-            arrays["shift"] = self.calibration.shift
-        save_file(arrays, folder / "calibration.safetensors")
+        self.calibration.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         prompt: dict[str, Any] = json.loads((folder / "prompt.json").read_text(encoding="utf-8"))
-        arrays = load_file(folder / "calibration.safetensors")
-        heads = {
-            name: LinearHead.from_arrays(
-                {
-                    key.removeprefix(f"{name}."): array
-                    for key, array in arrays.items()
-                    if key.startswith(f"{name}.")
-                }
-            )
-            for name in prompt["heads"]
-        }
         return cls(
             folder / "checkpoint",
             tuple(prompt["label_names"]),
             _pieces(prompt["pieces"]),
             ScorerSettings(**prompt["settings"]),
-            Calibration(step=prompt["step"], shift=arrays.get("shift"), heads=heads),
+            Calibration.load(folder),
         )
 
 

@@ -17,6 +17,7 @@ import torch
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
@@ -192,7 +193,14 @@ def quiet() -> Iterator[None]:
 
 
 def load_causal(folder: Path, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """Load a causal language model, in evaluation mode."""
+    """Load a causal language model, in evaluation mode; refuse those that fill gaps instead."""
+    config = read_config(folder)
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        raise CheckpointError(
+            f"The checkpoint {folder} ({config.model_type}) fills gaps in a text and does not "
+            "predict its next word, so it cannot be prompted. Use a causal language model, or use "
+            "this one with the method features or finetune."
+        )
     return _placed(_load(AutoModelForCausalLM, folder, dtype=dtype), device)
 
 
@@ -256,12 +264,13 @@ def _load(
             model, facts = kind.from_pretrained(folder, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"The checkpoint {folder} cannot be loaded as {kind.__name__}: {error}"
+            f"The checkpoint {folder} cannot be loaded as {kind.__name__}: {_first_line(error)}"
         ) from error
+    unfit = {name for name, *_ in facts["mismatched_keys"]}  # of another size than configured
     encoder = f"{model.base_model_prefix}."
     new = sorted(
         name
-        for name in facts["missing_keys"]
+        for name in facts["missing_keys"] | unfit
         if not name.removeprefix(encoder).startswith(allow_new)
         and not (new_head and not name.startswith(encoder))
     )
@@ -269,11 +278,16 @@ def _load(
         raise CheckpointError(
             f"The checkpoint {folder} has no weights for {', '.join(new[:3])}: they would be "
             "newly initialised, and the scores would be random. Use a checkpoint that has them, "
-            "or train them with the method finetune."
+            "train them with the method finetune, or use a causal checkpoint with the method "
+            "prompt."
         )
     model.eval()
     loaded: PreTrainedModel = model
     return loaded
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _placed(model: Any, device: torch.device) -> PreTrainedModel:

@@ -4,10 +4,9 @@ Knows nothing about what the weights are used for.
 """
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from pollice.catalogue import (
     fetch_hub,
 )
 from pollice.errors import SourceError, did_you_mean
-from pollice.fetching import cache_folder, keep_folder, require_space
+from pollice.fetching import cache_folder, keep_folder
+from pollice.models.converting import STEPS
 from pollice.progress import stage
 
 # Part of a converted folder's name: raised when a conversion would give other files.
 _RECIPE = 1
-_JOINED_DIGIT = re.compile(r"[^\d]\d|\d[^\d]|\d\d")
 
 
 def resolve_checkpoint(name: str) -> Path:
@@ -95,70 +94,22 @@ def _keep_converted(key: str, find: Callable[[], Path]) -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """Write the weights as bfloat16 safetensors, and the tokenizer, into ``folder``."""
-    # Imported here: they take seconds, and a checkpoint that is a folder already needs neither.
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    with _quiet_transformers(), stage(f"Converting {gguf.name}", 3, "steps") as advance:
+    """Convert in a process of its own, which takes its memory along when it ends."""
+    command = [sys.executable, "-m", "pollice.models.converting", str(gguf), str(folder)]
+    with (
+        stage(f"converting {gguf.stem}", STEPS, "steps") as advance,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-            _split_digits(tokenizer)
-            advance(1)
-            model = AutoModelForCausalLM.from_pretrained(
-                gguf.parent,
-                gguf_file=gguf.name,
-                quantization_config=GgufConfig(dequantize=True),
-                dtype=torch.bfloat16,
-            )
-            advance(1)
-        except (ValueError, NotImplementedError, KeyError, OSError) as error:
-            raise SourceError(
-                f"The file {gguf} cannot be opened as a GGUF checkpoint ({_first_line(error)}): "
-                "give a language model that transformers knows, or a folder of safetensors."
-            ) from error
-        require_space(folder, 2 * model.num_parameters())
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        advance(1)
-
-
-def _split_digits(tokenizer: Any) -> None:
-    """Set digits apart before merging, where the vocabulary was learned that way.
-
-    transformers drops this step of a GGUF's tokenizer (``tokenizer.ggml.pre`` "smollm"), and
-    then cuts spaces before a number otherwise than in training.
-    """
-    from tokenizers import pre_tokenizers
-
-    backend = tokenizer.backend_tokenizer
-    learned_apart = not any(_JOINED_DIGIT.search(token) for token in tokenizer.get_vocab())
-    if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel) and learned_apart:
-        digits = pre_tokenizers.Digits(individual_digits=True)
-        backend.pre_tokenizer = pre_tokenizers.Sequence([digits, backend.pre_tokenizer])
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keep the bars and notes of transformers off the terminal."""
-    from transformers import modeling_gguf_pytorch_utils as gguf_reader
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    # The reader of GGUF files shows a bar of its own, which the logging does not govern.
-    reader_names: dict[str, Any] = vars(gguf_reader)
-    reader_bar = reader_names["tqdm"]
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    reader_names["tqdm"] = partial(reader_bar, disable=True)
-    try:
-        yield
-    finally:
-        reader_names["tqdm"] = reader_bar
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            steps = 0
+            for _ in process.stdout or ():
+                advance(1)
+                steps += 1
+            said = (process.stderr.read() if process.stderr else "").strip()
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode or steps < STEPS:
+        raise SourceError(said.splitlines()[-1] if said else f"The conversion of {gguf} was ended.")

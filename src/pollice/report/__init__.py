@@ -7,7 +7,17 @@ import json
 import os
 from pathlib import Path
 
-from pollice.report.contents import Cost, DataReport, MethodReport, Mistake, Report
+from pollice.report.contents import (
+    Attack,
+    Canary,
+    Cost,
+    DataReport,
+    FlipRate,
+    MethodReport,
+    Mistake,
+    Report,
+    Spread,
+)
 from pollice.report.html import to_html
 from pollice.report.markdown import to_markdown
 from pollice.report.structured import to_json
@@ -15,11 +25,15 @@ from pollice.report.terminal import show
 from pollice.report.wording import headline, resolution
 
 __all__ = [
+    "Attack",
+    "Canary",
     "Cost",
     "DataReport",
+    "FlipRate",
     "MethodReport",
     "Mistake",
     "Report",
+    "Spread",
     "headline",
     "resolution",
     "show",

@@ -4,7 +4,7 @@ Knows nothing about how a report looks, and computes no metric.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pollice.comparison import Comparison, Pair
@@ -36,6 +36,55 @@ class Mistake:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Canary:
+    """What a method reaches on the test rows after it was fitted on shuffled labels."""
+
+    applicable: bool
+    """False for a method that knows more than the labels: then all else is None."""
+    accuracy: float | None = None
+    chance: float | None = None
+    """The sum over the labels of their share of the gold labels times that of the answers."""
+    p_value: float | None = None
+    """One-sided exact binomial: how often chance alone gets so many rows right."""
+    leaking: bool | None = None
+    """Whether ``p_value`` is below 0.01: the method reaches the test labels some other way."""
+    shuffles: int | None = None
+    """2 where the first shuffle beat chance; the figures are those of the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlipRate:
+    """How many of the attacked texts got the label that the injected sentence asked for."""
+
+    texts: int
+    flipped: int
+    rate: float | None
+    """None where no text could be attacked, since none had been answered rightly."""
+    interval: tuple[float, float] | None
+    """95 % Wilson."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """What injected sentences did to a method's right answers."""
+
+    overall: FlipRate
+    kinds: Mapping[str, FlipRate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The accuracies of a method over several draws of its examples, the first included."""
+
+    draws: int
+    lowest: float
+    highest: float
+    mean: float
+    standard_deviation: float
+    """Of a sample: divided by the draws less one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MethodReport:
     """One method of a comparison, under its own name."""
 
@@ -49,6 +98,11 @@ class MethodReport:
     training: tuple[Mapping[str, Any], ...]
     """The rows of training.jsonl; empty where nothing was trained step by step."""
     mistakes: tuple[Mistake, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What fitting decided or found."""
+    spread: Spread | None = None
+    canary: Canary | None = None
+    attack: Attack | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from pollice.metrics import Evaluation
-from pollice.report import plots, tables, wording
+from pollice.report import checks, plots, tables, wording
 from pollice.report.contents import MethodReport, Report
 from pollice.report.structured import plain
 
@@ -72,8 +72,10 @@ def to_html(report: Report) -> str:
         cutting=wording.cutting(report),
         silences=wording.silences(report),
         truncation=tables.truncation_table(report),
+        checks=checks.sections(report, full=True),
         labels_table=tables.labels_table,
         options=options,
+        facts_of=facts,
         split_text=split_text,
         glossary=wording.GLOSSARY,
         share=wording.share,
@@ -118,9 +120,18 @@ def _cells(evaluation: Evaluation, gold: int, kept: int) -> tuple[MatrixCell, ..
 
 def options(method: MethodReport) -> Mapping[str, str]:
     """Return a method's options, each value written as JSON."""
+    return _each_written(method.options)
+
+
+def facts(method: MethodReport) -> Mapping[str, str]:
+    """Return what fitting a method decided or found, each value written as JSON."""
+    return _each_written(method.facts)
+
+
+def _each_written(values: Mapping[str, Any]) -> Mapping[str, str]:
     return {
         str(name): value if isinstance(value, str) else _written(value)
-        for name, value in method.options.items()
+        for name, value in values.items()
     }
 
 

@@ -5,7 +5,7 @@ Knows nothing about where the numbers come from.
 
 import re
 
-from pollice.report import tables, wording
+from pollice.report import checks, tables, wording
 from pollice.report.contents import MethodReport, Report
 
 # A bracket is text unless it closes a link, an image or a definition; # + - only begin a line.
@@ -23,6 +23,7 @@ def to_markdown(report: Report) -> str:
     blocks += ["## Rows cut", escape(wording.cutting(report))]
     blocks += [escape(sentence) for sentence in wording.silences(report)]
     blocks += [_table(tables.truncation_table(report))] if report.any_cut else []
+    blocks += [block for section in checks.sections(report, full=True) for block in _check(section)]
     blocks.append("## Most confident mistakes")
     blocks += [_mistakes(method) for method in report.ranked if method.mistakes]
     blocks += ["## What the words mean", _glossary()]
@@ -37,6 +38,11 @@ def escape(text: str) -> str:
 
 def _facts(report: Report) -> str:
     return "\n".join(f"- {name}: {escape(fact)}" for name, fact in tables.data_facts(report))
+
+
+def _check(section: checks.Section) -> list[str]:
+    told = [escape(sentence) for sentence in section.sentences]
+    return [f"## {section.title}", *told, *([_table(section.table)] if section.table else [])]
 
 
 def _table(table: tables.Table) -> str:

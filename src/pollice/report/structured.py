@@ -46,6 +46,10 @@ def _method(method: MethodReport) -> dict[str, Any]:
         "variants": method.variants,
         "training": method.training,
         "mistakes": method.mistakes,
+        "facts": method.facts,
+        "spread": method.spread,
+        "canary": method.canary,
+        "attack": method.attack,
     }
 
 

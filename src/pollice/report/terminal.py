@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from pollice.report import tables, wording
+from pollice.report import checks, tables, wording
 from pollice.report.contents import Report
 
 _PAIRS_SHOWN = 15  # more pairs than this: only those of the best method
@@ -28,6 +28,7 @@ def show(report: Report, console: Console) -> None:
     _pairs(report, console)
     if report.any_cut:
         _table(console, tables.truncation_table(report))
+    _checks(report, console)
     console.print()
     _say(console, wording.cutting(report))
     for sentence in wording.silences(report):
@@ -46,6 +47,17 @@ def _pairs(report: Report, console: Console) -> None:
     if not few:
         left_out = len(report.pairs) - len(shown)
         _say(console, f"{left_out} more pairs, without {report.best.name}, are in report.html.")
+
+
+def _checks(report: Report, console: Console) -> None:
+    for section in checks.sections(report):
+        if section.table:
+            _table(console, section.table)
+        else:
+            console.print()
+            _say(console, section.title, style="bold")
+        for sentence in section.sentences:
+            _say(console, sentence)
 
 
 def _table(console: Console, table: tables.Table) -> None:

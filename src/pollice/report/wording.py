@@ -68,6 +68,16 @@ GLOSSARY: Mapping[str, str] = {
     "Not distinguishable": (
         "The test set does not show which of the two is better; that is not a proof of equality."
     ),
+    "Coverage": "The share of test rows that a method answered at all.",
+    "Label canary": (
+        "A second fit, on shuffled labels: what still beats chance by a one-sided exact binomial "
+        "test, p below 0.01, twice in a row, has seen the test labels. Chance is the share of rows "
+        "that the same answers would get right in another order."
+    ),
+    "Flip rate": (
+        "How often a sentence put into a rightly judged text makes the method answer the wrong "
+        "label that the sentence asks for."
+    ),
     "Cut": "A row longer than the method can read, of which a part was left out.",
 }
 
@@ -139,6 +149,12 @@ def probability(p: float) -> str:
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def p_value(p: float) -> str:
+    """Return a p-value within a sentence such as ``p = 0.002`` or ``p < 0.001``."""
+    written = probability(p)
+    return f"p < {written[1:]}" if written.startswith("<") else f"p = {written}"
+
+
 def listed(names: Iterable[str]) -> str:
     """Return ``a, b and c``."""
     every = list(names)
@@ -159,6 +175,7 @@ def conclusions(report: Report) -> tuple[str, ...]:
         sentences.append(_standing(report.pairs_of_best))
     sentences += _quickest(report)
     sentences.append(_against_majority(report))
+    sentences += _leaks(report)
     return tuple(map(one_line, sentences))
 
 
@@ -191,9 +208,7 @@ def _beaten(pair: Pair, beaten: int) -> str:
     if beaten > _FIGURES_FOR:
         return pair.b
     amount, _, bounds = difference(pair).partition(" ")
-    written = probability(pair.p_adjusted)
-    p = f"p < {written[1:]}" if written.startswith("<") else f"p = {written}"
-    return f"{pair.b} ({amount} points {bounds}, {p})"
+    return f"{pair.b} ({amount} points {bounds}, {p_value(pair.p_adjusted)})"
 
 
 def _quickest(report: Report) -> list[str]:
@@ -210,7 +225,8 @@ def _quickest(report: Report) -> list[str]:
 
 def _against_majority(report: Report) -> str:
     majority = share(report.majority_accuracy)
-    if report.best.evaluation.accuracy_interval[0] > report.majority_accuracy:
+    best = report.best.evaluation
+    if best.abstain_below is not None or best.accuracy_interval[0] > report.majority_accuracy:
         return f"Always answering the commonest label gives {majority}."
     return (
         f"But always answering the commonest label gives {majority}, so this test set does not "
@@ -218,14 +234,21 @@ def _against_majority(report: Report) -> str:
     )
 
 
+def _leaks(report: Report) -> list[str]:
+    leaking = [method.name for method in report.ranked if method.canary and method.canary.leaking]
+    if not leaking:
+        return []
+    return [f"But do not trust {listed(leaking)}: shuffled labels were no hindrance."]
+
+
 def silences(report: Report) -> tuple[str, ...]:
-    """Return one sentence for each method that left rows unanswered."""
+    """Return one sentence for each method that left rows unanswered of its own accord."""
     return tuple(
         f"{one_line(method.name)} gave no answer for {_unanswered(method.evaluation)} of "
         f"{count(method.evaluation.rows)} rows, which count as wrong; of those it answered, "
         f"{share(method.evaluation.answered_accuracy)} are right."
         for method in report.ranked
-        if method.evaluation.coverage < 1
+        if method.evaluation.coverage < 1 and method.evaluation.abstain_below is None
     )
 
 

@@ -1,0 +1,113 @@
+"""What each step of the calibration ladder is worth: checkpoints, data sets, seeds, shots.
+
+    python benchmarks/calibration.py --data rotten-tomatoes --data FILE
+
+Every text is scored once; each seed draws its own calibrating and test rows from the scored ones.
+Prints a Markdown table of test accuracy, and of what batch calibration won or lost.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+from pollice.data import Dataset, read_dataset
+from pollice.methods.prompt import Prompt
+from pollice.metrics import evaluate
+from pollice.models.causal import LabelScores
+from pollice.models.labelling import calibrate
+from pollice.prediction import Predictions
+from pollice.splits import SplitOptions, split
+
+CALIBRATING = 256
+LABELLED = 300
+
+
+def main() -> None:
+    """Score, calibrate by every seed, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", action="append", required=True)
+    parser.add_argument("--checkpoint", action="append", default=[])
+    parser.add_argument("--shots", type=int, action="append", default=[])
+    parser.add_argument("--rows", type=int, default=500, help="test rows of each seed")
+    parser.add_argument("--pool", type=int, default=1300, help="rows scored of each data set")
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    print(
+        "| checkpoint | data | shots | seed | raw | batch | platt | probe | batch - raw | ECE platt"
+        " |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for checkpoint in given.checkpoint or ["gemma-3-270m", "smollm2-135m-instruct"]:
+        for source in given.data:
+            for shots in given.shots or [0]:
+                _study(checkpoint, source, shots, given)
+
+
+def _study(checkpoint: str, source: str, shots: int, given: argparse.Namespace) -> None:
+    dataset = read_dataset(source)
+    rest = max(2 * len(dataset.label_names), shots)
+    parts = split(
+        dataset, SplitOptions(train_rows=rest, validation_rows=2, test_rows=given.pool, seed=100)
+    )
+    method = Prompt(checkpoint=checkpoint, shots=shots, calibration_texts=0)
+    scorer = method.fit(parts.train, parts.validation, workdir=Path())
+    pool = parts.test
+    scored = [scorer.label_scores(pool.texts[at : at + 64]) for at in range(0, len(pool), 64)]
+    scores = LabelScores(
+        log_probabilities=np.concatenate([part.log_probabilities for part in scored]),
+        hidden=np.concatenate([part.hidden for part in scored]),
+    )
+    gains = []
+    for seed in range(given.seeds):
+        accuracies, error = _ladder(scores, pool, seed, given.rows)
+        gains.append(accuracies["batch"] - accuracies["raw"])
+        steps = " | ".join(f"{accuracies[step]:.3f}" for step in ("raw", "batch", "platt", "probe"))
+        print(
+            f"| {checkpoint} | {Path(source).stem} | {shots} | {seed} | {steps} "
+            f"| {100 * gains[-1]:+.1f} | {error:.3f} |",
+            flush=True,
+        )
+    place = f"| {checkpoint} | {Path(source).stem} | {shots} | mean"
+    print(f"{place} | | | | | {100 * mean(gains):+.1f} | |", flush=True)
+
+
+def _ladder(
+    scores: LabelScores, pool: Dataset, seed: int, rows: int
+) -> tuple[dict[str, float], float]:
+    """Return each step's accuracy on one seed's test rows, and the ECE of platt."""
+    order = np.random.default_rng(seed).permutation(len(pool))
+    unlabelled, labelled = order[:CALIBRATING], order[CALIBRATING : CALIBRATING + LABELLED]
+    test = order[CALIBRATING + LABELLED :][:rows]
+    calibration = calibrate(
+        "auto",
+        _taken(scores, unlabelled),
+        _taken(scores, labelled),
+        pool.take(list(labelled)).labels,
+        pool.label_names,
+    )
+    chosen = pool.take(list(test))
+    judged = {
+        step: evaluate(
+            Predictions(
+                ids=chosen.ids,
+                label_names=pool.label_names,
+                probabilities=probabilities,
+                gold=chosen.labels,
+                tokens=np.zeros(len(test), np.int64),
+                truncated=np.zeros(len(test), np.bool_),
+            )
+        )
+        for step, probabilities in calibration.probabilities(_taken(scores, test)).items()
+    }
+    accuracies = {step: evaluation.accuracy for step, evaluation in judged.items()}
+    return accuracies, judged["platt"].expected_calibration_error
+
+
+def _taken(scores: LabelScores, rows: np.ndarray) -> LabelScores:
+    return LabelScores(log_probabilities=scores.log_probabilities[rows], hidden=scores.hidden[rows])
+
+
+if __name__ == "__main__":
+    main()

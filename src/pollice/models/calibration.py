@@ -1,0 +1,251 @@
+"""Label scores -> probabilities: the calibration ladder, and the training rows it learns from.
+
+Knows nothing about models: what scores the labels is a function.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from scipy.special import softmax
+
+from pollice.data import Dataset
+from pollice.errors import PromptError
+from pollice.models.heads import LinearHead, fit_head
+from pollice.prediction import Scores
+from pollice.progress import stage
+
+Step = Literal["raw", "batch", "platt", "probe"]
+"""A step of the calibration ladder."""
+
+FloatArray = NDArray[np.float64]
+
+PLATT_LABELS = 16
+PROBE_LABELS = 64
+
+_CHUNK_ROWS = 64
+_ARRAYS = "calibration.safetensors"
+_SETTINGS = "calibration.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScores:
+    """What a model says of some texts, before calibration."""
+
+    log_probabilities: NDArray[np.float64]
+    """``(texts, questions, labels)``; the probabilities of a question's labels sum to 1."""
+    hidden: NDArray[np.float32]
+    """``(texts, questions, width)``: the state that each answer is read from; a width of 0: none,
+    and then no probe is learned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What turns label scores into probabilities, learned before any test row is seen."""
+
+    step: Step = "raw"
+    """The step that makes the predictor's own probabilities; the others are variants."""
+    shift: FloatArray | None = None
+    """``(questions, labels)``: batch calibration (arXiv 2309.17249), from unlabelled texts."""
+    heads: Mapping[str, LinearHead] = field(default_factory=dict)
+    """The steps learned from labels: ``platt`` on label scores, ``probe`` on hidden states."""
+    labels: int = 0
+    """The labelled texts that every head was learned from."""
+    texts: int = 0
+    """The unlabelled texts that the shift was learned from."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The step that decides, and how many labels and texts the learned steps rest on."""
+        free = ["raw", *(["batch"] if self.shift is not None else [])]
+        return {
+            "calibration": self.step,
+            "calibration_labels": dict.fromkeys(free, 0) | dict.fromkeys(self.heads, self.labels),
+            "calibration_texts": self.texts,
+        }
+
+    def probabilities(self, scores: LabelScores) -> dict[str, FloatArray]:
+        """Return ``(texts, labels)`` for every step that has been learned."""
+        log_probabilities = scores.log_probabilities
+        steps = {"raw": _averaged(log_probabilities)}
+        if self.shift is not None:
+            steps["batch"] = _averaged(log_probabilities - self.shift)
+        for name, head in self.heads.items():
+            steps[name] = head.predict_proba(_FEATURES[name](scores))
+        return steps
+
+    def judge(self, scores: LabelScores, lengths: Sequence[int], max_tokens: int) -> Scores:
+        """Return what the deciding step says, every step as a variant, and what was read.
+
+        Args:
+            scores: What the model says of the texts.
+            lengths: The tokens of each text before it was cut.
+            max_tokens: Where the texts were cut.
+        """
+        steps = self.probabilities(scores)
+        return Scores(
+            probabilities=steps[self.step],
+            tokens=np.minimum(np.array(lengths, np.int64), max_tokens),
+            truncated=np.array(lengths, np.int64) > max_tokens,
+            variants=steps,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned into an existing folder, beside the predictor's own files."""
+        arrays = {
+            f"{name}.{part}": array
+            for name, head in self.heads.items()
+            for part, array in head.arrays().items()
+        }
+        if self.shift is not None:
+            arrays["shift"] = self.shift
+        save_file(arrays, folder / _ARRAYS)
+        content = {"step": self.step, "labels": self.labels, "texts": self.texts}
+        (folder / _SETTINGS).write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        parts: dict[str, dict[str, FloatArray]] = {name: {} for name in ("shift", *_FEATURES)}
+        for key, array in load_file(folder / _ARRAYS).items():
+            name, _, part = key.partition(".")
+            parts[name][part] = array
+        shift = parts.pop("shift").get("")
+        heads = {name: LinearHead.from_arrays(arrays) for name, arrays in parts.items() if arrays}
+        content: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        return cls(shift=shift, heads=heads, **content)
+
+
+def _averaged(log_probabilities: FloatArray) -> FloatArray:
+    """Average the questions' log-probabilities, and normalize over the labels."""
+    probabilities: FloatArray = softmax(log_probabilities.mean(axis=1), axis=-1)
+    return probabilities
+
+
+def _log_odds(scores: LabelScores) -> FloatArray:
+    """Return each question's log-odds against the first label, ``(texts, features)``."""
+    log_probabilities = scores.log_probabilities
+    odds = log_probabilities[:, :, 1:] - log_probabilities[:, :, :1]
+    return odds.reshape(len(odds), np.prod(odds.shape[1:]))
+
+
+def _hidden(scores: LabelScores) -> FloatArray:
+    hidden = scores.hidden
+    return hidden.reshape(len(hidden), np.prod(hidden.shape[1:])).astype(np.float64)
+
+
+_FEATURES = {"platt": _log_odds, "probe": _hidden}
+
+
+def calibrate(
+    step: Step | Literal["auto"],
+    unlabelled: LabelScores,
+    labelled: LabelScores,
+    labels: Sequence[str],
+    label_names: Sequence[str],
+) -> Calibration:
+    """Learn every step that the rows allow; ``auto`` takes the last of the ladder.
+
+    Raises:
+        PromptError: the step needs more labels, or more texts, than there are.
+    """
+    needed = {"platt": PLATT_LABELS, "probe": PROBE_LABELS}
+    if step in needed and len(labels) < needed[step]:
+        raise PromptError(
+            f"calibration='{step}' needs {needed[step]} labelled rows or more, but labels is "
+            f"{len(labels)}. Raise labels, or use calibration='batch', which needs none."
+        )
+    if step == "batch" and not len(unlabelled.log_probabilities):
+        raise PromptError(
+            "calibration='batch' needs training texts besides the labelled rows, but none are "
+            "left. Raise calibration_texts, or use fewer labelled rows."
+        )
+    features = {name: _FEATURES[name](labelled) for name in needed if len(labels) >= needed[name]}
+    heads = {
+        name: fit_head(table, labels, label_names)
+        for name, table in features.items()
+        if table.shape[1]
+    }
+    shift = None
+    if len(unlabelled.log_probabilities):
+        shift = unlabelled.log_probabilities.mean(axis=0)
+    learned: list[Step] = ["raw", *(["batch"] if shift is not None else []), *heads]  # type: ignore[list-item]  # the keys of heads are steps
+    return Calibration(
+        step=learned[-1] if step == "auto" else step,
+        shift=shift,
+        heads=heads,
+        labels=len(labels),
+        texts=len(unlabelled.log_probabilities),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnRows:
+    """Training rows for a few-label method; no row is drawn twice."""
+
+    shown: Dataset
+    """Rows to be shown as examples."""
+    labelled: Dataset
+    """Rows to calibrate with."""
+    unlabelled: tuple[str, ...]
+    """Texts to calibrate with, without their labels."""
+
+
+def draw_rows(
+    train: Dataset, *, shown: int, labelled: int, unlabelled: int, seed: int
+) -> DrawnRows:
+    """Draw rows, those with labels balanced over the labels; of texts as many as are left."""
+    order = [int(row) for row in np.random.default_rng(seed).permutation(len(train))]
+    examples = _balanced(order, train, shown)
+    order = [row for row in order if row not in set(examples)]
+    calibrating = _balanced(order, train, labelled)
+    rest = [row for row in order if row not in set(calibrating)]
+    return DrawnRows(
+        shown=train.take(examples),
+        labelled=train.take(calibrating),
+        unlabelled=train.take(rest[:unlabelled]).texts,
+    )
+
+
+def _balanced(order: Sequence[int], train: Dataset, rows: int) -> list[int]:
+    """Take rows in order, each time of a label that has been taken least so far."""
+    waiting: dict[str, list[int]] = {name: [] for name in train.label_names}
+    for row in order:
+        waiting[train.labels[row]].append(row)
+    taken: list[int] = []
+    while len(taken) < rows:
+        for queue in waiting.values():
+            if queue and len(taken) < rows:
+                taken.append(queue.pop(0))
+    return sorted(taken, key=order.index)
+
+
+def learn_calibration(
+    step: Step | Literal["auto"],
+    rows: DrawnRows,
+    label_scores: Callable[[Sequence[str]], LabelScores],
+) -> Calibration:
+    """Score the drawn rows, and calibrate on their scores."""
+    total = len(rows.labelled) + len(rows.unlabelled)
+    with stage("calibrating", total=total) as advance:
+
+        def scored(texts: Sequence[str]) -> LabelScores:
+            parts = []
+            for start in range(0, max(1, len(texts)), _CHUNK_ROWS):
+                chunk = texts[start : start + _CHUNK_ROWS]
+                parts.append(label_scores(chunk))
+                advance(len(chunk))
+            return LabelScores(
+                log_probabilities=np.concatenate([part.log_probabilities for part in parts]),
+                hidden=np.concatenate([part.hidden for part in parts]),
+            )
+
+        labelled = scored(rows.labelled.texts)
+        unlabelled = scored(rows.unlabelled)
+    labels, label_names = rows.labelled.labels, rows.labelled.label_names
+    return calibrate(step, unlabelled, labelled, labels, label_names)
