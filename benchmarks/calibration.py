@@ -15,8 +15,7 @@ import numpy as np
 from pollice.data import Dataset, read_dataset
 from pollice.methods.prompt import Prompt
 from pollice.metrics import evaluate
-from pollice.models.causal import LabelScores
-from pollice.models.labelling import calibrate
+from pollice.models.calibration import LabelScores, calibrate
 from pollice.prediction import Predictions
 from pollice.splits import SplitOptions, split
 

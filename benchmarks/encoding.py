@@ -71,9 +71,10 @@ CONTENDERS = [
 
 def pollice_reader(job: Json) -> tuple[Read, Finish]:
     """The encoder of the method features; the head of a text is kept, as its peers do."""
-    from pollice.models.encoder import ReaderSettings, TextEncoder
+    from pollice.models.encoder import TextEncoder
+    from pollice.models.options import ReadingOptions
 
-    settings = ReaderSettings(
+    settings = ReadingOptions(
         max_tokens=job["max_tokens"],
         keep="head",
         batch_tokens=BATCH_TOKENS,

@@ -13,18 +13,18 @@ from pollice.errors import CheckpointError
 from pollice.models.encoder import (
     Pooling,
     Reader,
-    ReaderSettings,
     SequenceClassifier,
     TextEncoder,
     check_max_tokens,
 )
 from pollice.models.loading import TextTokenizer, load_classifier
+from pollice.models.options import ReadingOptions
 from tiny import ENCODER_FAMILIES, tiny_classifier, tiny_encoder
 
 TEXTS = ["the film was great", "", "dreadful", "a lovely story with superb actors " * 3, "bad 😀 !"]
 
 
-def settings(**changed: Any) -> ReaderSettings:
+def settings(**changed: Any) -> ReadingOptions:
     usual: dict[str, Any] = {
         "max_tokens": 128,
         "keep": "head_tail",
@@ -32,7 +32,7 @@ def settings(**changed: Any) -> ReaderSettings:
         "dtype": "float32",
         "device": "cpu",
     }
-    return ReaderSettings(**{**usual, **changed})
+    return ReadingOptions(**{**usual, **changed})
 
 
 @pytest.fixture(scope="module", params=ENCODER_FAMILIES)

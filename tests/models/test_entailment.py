@@ -16,9 +16,9 @@ from pollice.errors import CheckpointError, OptionError, PromptError
 from pollice.method import create_method
 from pollice.methods.nli import Nli
 from pollice.models.batching import cut
-from pollice.models.encoder import ReaderSettings
 from pollice.models.entailment import EntailmentModel, EntailmentScorer
 from pollice.models.loading import TextTokenizer, quiet
+from pollice.models.options import ReadingOptions
 from pollice.prompts import hypotheses
 from pollice.storage import load_predictor, save_predictor
 from tiny import (
@@ -48,7 +48,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return tiny_entailment(tmp_path_factory.mktemp("nli") / request.param, request.param)
 
 
-def settings(**changed: Any) -> ReaderSettings:
+def settings(**changed: Any) -> ReadingOptions:
     usual: dict[str, Any] = {
         "max_tokens": 128,
         "keep": "head_tail",
@@ -56,7 +56,7 @@ def settings(**changed: Any) -> ReaderSettings:
         "dtype": "float32",
         "device": "cpu",
     }
-    return ReaderSettings(**{**usual, **changed})
+    return ReadingOptions(**{**usual, **changed})
 
 
 def scorer(checkpoint: Path, **changed: Any) -> EntailmentScorer:

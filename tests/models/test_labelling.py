@@ -18,8 +18,9 @@ from pollice.methods.prompt import Prompt
 from pollice.models.batching import cut
 from pollice.models.calibration import Calibration, LabelScores, calibrate
 from pollice.models.causal import CausalScorer
-from pollice.models.labelling import LabelScorer, ScorerSettings
+from pollice.models.labelling import LabelScorer
 from pollice.models.loading import TextTokenizer, load_causal
+from pollice.models.options import ReadingOptions
 from pollice.prompts import Pieces, assemble, default_template
 from pollice.storage import load_predictor, save_predictor
 from tiny import opinions, tiny_causal
@@ -229,7 +230,7 @@ def test_only_the_text_is_cut(checkpoint: Path, keep: Any) -> None:
         assert scores.truncated.tolist() == [len(tokens) > 12]
 
 
-def settings(**changed: Any) -> ScorerSettings:
+def settings(**changed: Any) -> ReadingOptions:
     usual: dict[str, Any] = {
         "max_tokens": 64,
         "keep": "head_tail",
@@ -237,7 +238,7 @@ def settings(**changed: Any) -> ScorerSettings:
         "dtype": "float32",
         "device": "cpu",
     }
-    return ScorerSettings(**{**usual, **changed})
+    return ReadingOptions(**{**usual, **changed})
 
 
 def test_examples_change_the_answers_and_are_shown_label_by_label(

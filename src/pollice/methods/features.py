@@ -4,15 +4,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pollice.data import Dataset
 from pollice.method import OPTIONS, Method
-from pollice.models.batching import Keep
-from pollice.models.encoder import Pooling, ReaderSettings, TextEncoder, VectorClassifier
+from pollice.models.encoder import Pooling, TextEncoder, VectorClassifier
 from pollice.models.heads import fit_head
-from pollice.models.loading import Device, Dtype
+from pollice.models.options import ReadingOptions
 from pollice.models.sources import resolve_checkpoint
 from pollice.progress import stage
 
@@ -20,7 +18,7 @@ _CHUNK_ROWS = 128
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Features(Method):
+class Features(ReadingOptions, Method):
     """A frozen encoder's vectors, scaled, with logistic regression: minutes, and no GPU."""
 
     predictor_type = VectorClassifier
@@ -29,29 +27,12 @@ class Features(Method):
     """A catalogue name, a folder, or hub:owner/name@revision."""
     pooling: Pooling = "mean"
     """The vector of a text: the mean of its tokens, or that of its first token."""
-    max_tokens: int = Field(default=512, ge=3)
-    """The most tokens of a text that are read; what is cut is counted."""
-    keep: Keep = "head_tail"
-    """Which end of a longer text is read."""
-    batch_tokens: int = Field(default=4096, ge=1)
-    """The most tokens that go through the encoder at once; fewer take less memory."""
-    dtype: Dtype = "auto"
-    """auto: bfloat16 where the hardware multiplies it natively."""
-    device: Device = "auto"
-    """auto: a GPU where there is one."""
     seed: int = 0
     """Part of every method; nothing here is random."""
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> VectorClassifier:
         """Encode the rows once, and choose the regularization by validation log loss."""
-        settings = ReaderSettings(
-            max_tokens=self.max_tokens,
-            keep=self.keep,
-            batch_tokens=self.batch_tokens,
-            dtype=self.dtype,
-            device=self.device,
-        )
-        encoder = TextEncoder(resolve_checkpoint(self.checkpoint), settings, self.pooling)
+        encoder = TextEncoder(resolve_checkpoint(self.checkpoint), self.reading(), self.pooling)
         vectors = _encode(encoder, train, "encoding training")
         held_out = None
         if len(validation):

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from pollice.data import Dataset
 from pollice.method import OPTIONS, Method
-from pollice.models.encoder import Reader, ReaderSettings, SequenceClassifier, check_max_tokens
+from pollice.models.encoder import Reader, SequenceClassifier, check_max_tokens
 from pollice.models.loading import (
     TextTokenizer,
     dropout_options,
@@ -48,14 +48,7 @@ class Finetune(TrainingOptions, Method):
             trainer.train(
                 _rows(reader, train), _rows(reader, validation), workdir / "training.jsonl"
             )
-        settings = ReaderSettings(
-            max_tokens=self.max_tokens,
-            keep=self.keep,
-            batch_tokens=self.batch_tokens,
-            dtype=self.dtype,
-            device=self.device,
-        )
-        return SequenceClassifier(model, tokenizer, train.label_names, settings)
+        return SequenceClassifier(model, tokenizer, train.label_names, self.reading())
 
 
 def _rows(reader: Reader, dataset: Dataset) -> Rows:

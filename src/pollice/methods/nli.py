@@ -10,17 +10,15 @@ from pydantic.dataclasses import dataclass
 from pollice.data import Dataset
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
-from pollice.models.batching import Keep
 from pollice.models.calibration import draw_rows, learn_calibration
-from pollice.models.encoder import ReaderSettings
 from pollice.models.entailment import EntailmentModel, EntailmentScorer
-from pollice.models.loading import Device, Dtype
+from pollice.models.options import ReadingOptions
 from pollice.models.sources import resolve_checkpoint
 from pollice.prompts import hypotheses
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Nli(Method):
+class Nli(ReadingOptions, Method):
     """Entailment of a hypothesis for each label, zero-shot, or calibrated from few labels."""
 
     predictor_type = EntailmentScorer
@@ -40,14 +38,6 @@ class Nli(Method):
     """Training texts, without their labels, that batch calibration takes its shift from."""
     max_tokens: int = Field(default=256, ge=1)
     """The most tokens of a text that are read; the hypothesis is never cut."""
-    keep: Keep = "head_tail"
-    """Which end of a longer text is read."""
-    batch_tokens: int = Field(default=4096, ge=1)
-    """The most tokens that go through the model at once; fewer take less memory."""
-    dtype: Dtype = "auto"
-    """auto: bfloat16 where the hardware multiplies it natively."""
-    device: Device = "auto"
-    """auto: a GPU where there is one."""
     seed: int = 0
     """Draws the calibrating rows."""
 
@@ -77,13 +67,6 @@ class Nli(Method):
             seed=self.seed,
         )
         statements = hypotheses(self.hypothesis, self.label_words, train.label_names)
-        settings = ReaderSettings(
-            max_tokens=self.max_tokens,
-            keep=self.keep,
-            batch_tokens=self.batch_tokens,
-            dtype=self.dtype,
-            device=self.device,
-        )
-        model = EntailmentModel(resolve_checkpoint(self.checkpoint), statements, settings)
+        model = EntailmentModel(resolve_checkpoint(self.checkpoint), statements, self.reading())
         calibration = learn_calibration(self.calibration, rows, model.label_scores)
         return EntailmentScorer(model, train.label_names, calibration)

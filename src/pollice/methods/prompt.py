@@ -11,16 +11,17 @@ from pydantic.dataclasses import dataclass
 from pollice.data import Dataset
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
-from pollice.models.batching import Keep, cut
+from pollice.models.batching import cut
 from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
-from pollice.models.labelling import LabelScorer, ScorerSettings
-from pollice.models.loading import Device, Dtype, TextTokenizer
+from pollice.models.labelling import LabelScorer
+from pollice.models.loading import TextTokenizer
+from pollice.models.options import ReadingOptions
 from pollice.models.sources import resolve_checkpoint
 from pollice.prompts import Example, Template, assemble, custom_template, default_template
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Prompt(Method):
+class Prompt(ReadingOptions, Method):
     """Label likelihoods of a causal language model, from one forward pass, calibrated."""
 
     predictor_type = LabelScorer
@@ -44,16 +45,10 @@ class Prompt(Method):
     """What stands before everything, or in the system turn of a chat checkpoint."""
     max_tokens: int = Field(default=256, ge=1)
     """The most tokens of a text that are read; what is cut is counted."""
-    keep: Keep = "head_tail"
-    """Which end of a longer text is read."""
     example_tokens: int = Field(default=128, ge=1)
     """The most tokens of each example."""
     batch_tokens: int = Field(default=2048, ge=1)
     """The most tokens that go through the model at once; fewer take less memory."""
-    dtype: Dtype = "auto"
-    """auto: bfloat16 where the hardware multiplies it natively."""
-    device: Device = "auto"
-    """auto: a GPU where there is one."""
     order_draws: int = Field(default=0, ge=0)
     """Repeat with this many other draws and orders of the examples, and report the spread."""
     seed: int = 0
@@ -81,7 +76,7 @@ class Prompt(Method):
         template = self._template(label_names)
         examples = self._examples(rows.shown, tokenizer)
         pieces = assemble(template, label_names, tokenizer, examples)
-        scorer = LabelScorer(checkpoint, label_names, pieces, self._settings())
+        scorer = LabelScorer(checkpoint, label_names, pieces, self.reading())
         return scorer.calibrated(learn_calibration(self.calibration, rows, scorer.label_scores))
 
     def _draw(self, train: Dataset) -> DrawnRows:
@@ -116,7 +111,3 @@ class Prompt(Method):
             Example(tokens=tuple(cut(tokens, self.example_tokens, self.keep)), label=label)
             for tokens, label in zip(encoded, shown.labels, strict=True)
         ]
-
-    def _settings(self) -> ScorerSettings:
-        names = ("max_tokens", "keep", "batch_tokens", "dtype", "device")
-        return ScorerSettings(**{name: getattr(self, name) for name in names})

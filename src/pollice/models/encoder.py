@@ -20,8 +20,6 @@ from pollice.errors import CheckpointError
 from pollice.models.batching import Keep, aligned, cut, length_batches, padded
 from pollice.models.heads import LinearHead
 from pollice.models.loading import (
-    Device,
-    Dtype,
     TextTokenizer,
     link_checkpoint,
     load_classifier,
@@ -30,22 +28,12 @@ from pollice.models.loading import (
     resolve_device,
     resolve_dtype,
 )
+from pollice.models.options import ReadingOptions
 from pollice.prediction import Predictor, Scores
 
 Pooling = Literal["mean", "cls"]
 
 _COUNTED_FROM_PADDING = ("camembert", "roberta", "xlm-roberta")  # positions start after pad's id
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReaderSettings:
-    """How texts go through an encoder."""
-
-    max_tokens: int
-    keep: Keep
-    batch_tokens: int
-    dtype: Dtype
-    device: Device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +129,7 @@ def check_max_tokens(model: PreTrainedModel, max_tokens: int) -> None:
 class TextEncoder:
     """A frozen encoder: texts to vectors."""
 
-    def __init__(self, checkpoint: Path, settings: ReaderSettings, pooling: Pooling) -> None:
+    def __init__(self, checkpoint: Path, settings: ReadingOptions, pooling: Pooling) -> None:
         self.checkpoint = checkpoint
         self.settings = settings
         self.pooling = pooling
@@ -209,7 +197,7 @@ class VectorClassifier(Predictor):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         content = _read_settings(folder)
-        settings = ReaderSettings(**content["settings"])
+        settings = ReadingOptions(**content["settings"])
         encoder = TextEncoder(folder / "checkpoint", settings, content["pooling"])
         head = LinearHead.from_arrays(load_file(folder / "head.safetensors"))
         return cls(encoder, head, tuple(content["label_names"]))
@@ -223,7 +211,7 @@ class SequenceClassifier(Predictor):
         model: PreTrainedModel,
         tokenizer: TextTokenizer,
         label_names: tuple[str, ...],
-        settings: ReaderSettings,
+        settings: ReadingOptions,
     ) -> None:
         self.label_names = label_names
         self._tokenizer = tokenizer
@@ -262,7 +250,7 @@ class SequenceClassifier(Predictor):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         content = _read_settings(folder)
-        settings = ReaderSettings(**content["settings"])
+        settings = ReadingOptions(**content["settings"])
         dtype = resolve_dtype(settings.dtype, resolve_device(settings.device))
         model = load_classifier(folder / "checkpoint", new_head=False, dtype=dtype)
         tokenizer = TextTokenizer(folder / "checkpoint")
@@ -270,7 +258,7 @@ class SequenceClassifier(Predictor):
 
 
 def _write_settings(
-    folder: Path, label_names: tuple[str, ...], settings: ReaderSettings, **more: Any
+    folder: Path, label_names: tuple[str, ...], settings: ReadingOptions, **more: Any
 ) -> None:
     content = {"label_names": label_names, "settings": asdict(settings), **more}
     (folder / "classifier.json").write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -19,7 +19,7 @@ from torch import Tensor
 from pollice.errors import CheckpointError
 from pollice.models.batching import aligned, cut, length_batches, padded
 from pollice.models.calibration import Calibration, LabelScores
-from pollice.models.encoder import ReaderSettings, position_limit
+from pollice.models.encoder import position_limit
 from pollice.models.loading import (
     TextTokenizer,
     link_checkpoint,
@@ -28,6 +28,7 @@ from pollice.models.loading import (
     resolve_device,
     resolve_dtype,
 )
+from pollice.models.options import ReadingOptions
 from pollice.prediction import Predictor, Scores
 
 _ENTAILMENT = "entailment"
@@ -113,7 +114,7 @@ class EntailmentModel:
     """
 
     def __init__(
-        self, checkpoint: Path, hypotheses: Sequence[str], settings: ReaderSettings
+        self, checkpoint: Path, hypotheses: Sequence[str], settings: ReadingOptions
     ) -> None:
         self.checkpoint = checkpoint
         self.hypotheses = tuple(hypotheses)
@@ -245,7 +246,7 @@ class EntailmentScorer(Predictor):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         content: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        settings = ReaderSettings(**content["settings"])
+        settings = ReadingOptions(**content["settings"])
         model = EntailmentModel(folder / "checkpoint", content["hypotheses"], settings)
         calibration = Calibration.load(folder)
         return cls(model, tuple(content["label_names"]), calibration)

@@ -6,17 +6,15 @@ Knows nothing about how examples and calibrating rows are chosen.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from pollice.errors import PromptError
-from pollice.models.batching import Keep, cut
+from pollice.models.batching import cut
 from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal import CausalScorer
 from pollice.models.loading import (
-    Device,
-    Dtype,
     TextTokenizer,
     link_checkpoint,
     load_causal,
@@ -24,19 +22,9 @@ from pollice.models.loading import (
     resolve_device,
     resolve_dtype,
 )
+from pollice.models.options import ReadingOptions
 from pollice.prediction import Predictor, Scores
 from pollice.prompts import Ending, Pieces
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScorerSettings:
-    """How texts go through the model."""
-
-    max_tokens: int
-    keep: Keep
-    batch_tokens: int
-    dtype: Dtype
-    device: Device
 
 
 class LabelScorer(Predictor):
@@ -47,7 +35,7 @@ class LabelScorer(Predictor):
         checkpoint: Path,
         label_names: tuple[str, ...],
         pieces: Pieces,
-        settings: ScorerSettings,
+        settings: ReadingOptions,
         calibration: Calibration | None = None,
     ) -> None:
         self.label_names = label_names
@@ -126,7 +114,7 @@ class LabelScorer(Predictor):
             folder / "checkpoint",
             tuple(prompt["label_names"]),
             _pieces(prompt["pieces"]),
-            ScorerSettings(**prompt["settings"]),
+            ReadingOptions(**prompt["settings"]),
             Calibration.load(folder),
         )
 
@@ -146,7 +134,7 @@ def _pieces(content: Mapping[str, Any]) -> Pieces:
     )
 
 
-def _check_room(checkpoint: Path, pieces: Pieces, settings: ScorerSettings) -> None:
+def _check_room(checkpoint: Path, pieces: Pieces, settings: ReadingOptions) -> None:
     context = getattr(read_config(checkpoint), "max_position_embeddings", None)
     around = len(pieces.prefix) + sum(len(ending.tokens) for ending in pieces.endings)
     if context is not None and around + settings.max_tokens > context:

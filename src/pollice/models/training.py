@@ -22,16 +22,16 @@ from transformers import PreTrainedModel
 
 from pollice.errors import TrainingError
 from pollice.method import OPTIONS
-from pollice.models.batching import Keep, length_batches
+from pollice.models.batching import length_batches
 from pollice.models.encoder import Reader
-from pollice.models.loading import Device, Dtype
+from pollice.models.options import ReadingOptions
 from pollice.progress import stage
 
 _WINDOW_BATCHES = 16  # batches are cut from this many batches' rows, sorted by length
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class TrainingOptions:
+class TrainingOptions(ReadingOptions):
     """Options of every method that trains an encoder."""
 
     checkpoint: str = "minilm"
@@ -50,16 +50,6 @@ class TrainingOptions:
     """Dropout of attention weights; above 0 the fused attention kernels cannot be used."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradients longer than this are scaled down to it."""
-    max_tokens: int = Field(default=512, ge=3)
-    """The most tokens of a text that are read; what is cut is counted."""
-    keep: Keep = "head_tail"
-    """Which end of a longer text is read."""
-    batch_tokens: int = Field(default=4096, ge=1)
-    """The most tokens that go through the encoder at once when predicting."""
-    dtype: Dtype = "auto"
-    """auto: bfloat16 products where the hardware has them; weights stay float32 in training."""
-    device: Device = "auto"
-    """auto: a GPU where there is one."""
     seed: int = 0
     """Draws the new head, the order of rows and dropout."""
 
