@@ -127,7 +127,7 @@ def _poles(label_names: Sequence[str]) -> tuple[str | None, str | None]:
 
 
 def _polarity_questions(negative: str, positive: str) -> tuple[Question, ...]:
-    """Return general questions, chosen on training texts of two data sets: docs/prompting.md."""
+    """Return general questions, not about films; docs/prompting.md says what they score."""
     judged = {
         negative: ("terrible", "bad", "awful", "poor"),
         positive: ("great", "good", "excellent", "wonderful"),
