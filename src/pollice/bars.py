@@ -29,8 +29,8 @@ class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the rate of the last seconds, or of the whole stage once it is done."""
         speed = task.finished_speed or task.speed
-        if speed is None and task.completed and task.elapsed:  # a stage that came in one piece
-            speed = task.completed / task.elapsed
+        if speed is None and task.finished_time:  # the stage came in one piece
+            speed = task.completed / task.finished_time
         if speed is None:
             return Text("")
         rate = f"{speed:,.1f}" if speed < 100 else f"{speed:,.0f}"
