@@ -78,10 +78,8 @@ def fit_head(
     mean, scale = _standardization(features)
     scaled = _standardized(features, mean, scale)
     if validation is not None and len(validation[1]):
-        folds = [
-            (scaled, codes, _standardized(validation[0], mean, scale), validation[1]),
-        ]
-        rounds = [(s, c, v, _codes(names, label_names)) for s, c, v, names in folds]
+        held_out = _standardized(validation[0], mean, scale)
+        rounds = [(scaled, codes, held_out, _codes(validation[1], label_names))]
     else:
         rounds = _folds(scaled, codes)
     losses = [
