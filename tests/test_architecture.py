@@ -12,7 +12,7 @@ import pollice
 ROOT = Path(pollice.__file__).parent
 ROWS = (
     {"errors", "progress", "cost"},
-    {"fetching"},
+    {"fetching", "folders"},
     {"catalogue", "reading", "cleaning"},
     {"data", "duplicates", "prediction"},
     {"prompts", "method", "splits", "metrics", "comparison", "tables"},

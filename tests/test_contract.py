@@ -14,9 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pollice.data import Dataset
+from pollice.folders import file_sha256
 from pollice.method import Method, create_method, method_names, options_of
 from pollice.prediction import Predictor
-from pollice.storage import file_sha256, load_predictor, save_predictor
+from pollice.storage import load_predictor, save_predictor
 from tiny import opinions, taught_entailment, tiny_causal, tiny_encoder
 
 

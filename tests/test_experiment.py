@@ -21,9 +21,10 @@ from pollice.experiment import (
     read_toml,
     run_experiment,
 )
+from pollice.folders import is_complete
 from pollice.prediction import Predictions
 from pollice.splits import SplitOptions
-from pollice.storage import is_complete, load_predictor
+from pollice.storage import load_predictor
 
 RUN_FILES = [
     "baseline/cost.json",
@@ -42,6 +43,7 @@ RUN_FILES = [
 CRASH = '''
 from pydantic.dataclasses import dataclass
 
+from pollice.folders import is_complete
 from pollice.method import OPTIONS, Method
 from pollice.methods.baseline import BagOfWords, Baseline
 

@@ -243,9 +243,10 @@ def predict(
     probabilities are written; a Parquet table holds probabilities only.
     """
     from pollice.data import read_texts
+    from pollice.folders import write_atomically
     from pollice.metrics import abstain, check_threshold
     from pollice.prediction import predict as predict_texts
-    from pollice.storage import load_predictor, write_atomically
+    from pollice.storage import load_predictor
     from pollice.tables import check_output, write_predictions
 
     check_output(output)
@@ -294,7 +295,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     """
     from pollice import unlabelled
     from pollice.data import read_dataset, read_texts
-    from pollice.storage import write_atomically
+    from pollice.folders import write_atomically
     from pollice.tables import check_output
 
     check_output(output)

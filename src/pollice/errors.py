@@ -5,19 +5,18 @@ Knows nothing about what raises them: the sentence stands where the error is rai
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar
 
 
 class PolliceError(Exception):
     """The root: one sentence that says what was expected, what was found and what to do."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class UserError(PolliceError):
     """Something that the user can mend: the command line exits with 2 and no traceback."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code: int = 2
 
 
 class DataError(UserError):
@@ -54,6 +53,20 @@ class RunError(UserError):
 
 class TrainingError(UserError):
     """A training run that cannot go on: its loss is no longer a number."""
+
+
+class MemoryPlanError(UserError):
+    """A method that needs more memory than there is, or than it may use."""
+
+
+class Interrupted(PolliceError):
+    """The work was asked to stop; a complete checkpoint was written first."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = (
+            128 + signal_number
+        )  # as a shell reports it: 130 for SIGINT, 143 for SIGTERM
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pollice import robustness, storage
+from pollice import folders, robustness, storage
 from pollice.cost import measured
 from pollice.data import ReadOptions, read_dataset
 from pollice.errors import OptionError, RunError, did_you_mean
@@ -191,8 +191,8 @@ def run_experiment(experiment: Experiment, folder: Path) -> Report:
     _claim_folder(folder, content, data, _fingerprint(parts))
     try:
         for name, method in methods.items():
-            if storage.is_complete(folder / name):
-                storage.read_manifest(folder / name)
+            if folders.is_complete(folder / name):
+                folders.read_manifest(folder / name)
                 logger.info("%s is finished already: its predictions are taken as they are.", name)
             else:
                 with owned_by(name):
@@ -296,11 +296,11 @@ def _claim_folder(
                 f"The data have changed since {folder} was begun ({', '.join(changed)}), so its "
                 "finished methods cannot be compared with new ones. Name another folder with --out."
             )
-    storage.write_atomically(
+    folders.write_atomically(
         folder / "experiment.toml",
         lambda temporary: temporary.write_text(tomli_w.dumps(content), encoding="utf-8"),
     )
-    storage.write_json(path, facts)
+    folders.write_json(path, facts)
 
 
 def _unclaim_folder(folder: Path) -> None:
@@ -334,18 +334,18 @@ def _run_method(name: str, method: Method, parts: Split, folder: Path) -> None:
         peak_memory_mib=max(fitting.peak_memory_mib, predicting.peak_memory_mib),
         parameters=predictor.parameters,
     )
-    with storage.new_folder(folder / name) as temporary:
+    with folders.new_folder(folder / name) as temporary:
         predictions.write(temporary / "predictions.parquet")
         used = method.labels_used(parts.train, parts.validation)
-        storage.write_json(temporary / "cost.json", {**asdict(cost), "labels_used": used})
-        storage.write_json(temporary / "facts.json", dict(predictor.facts))
+        folders.write_json(temporary / "cost.json", {**asdict(cost), "labels_used": used})
+        folders.write_json(temporary / "facts.json", dict(predictor.facts))
         log = workdir / "training.jsonl"
         if log.is_file():
             shutil.copy2(log, temporary / "training.jsonl")
         storage.save_predictor(
             predictor, temporary / "predictor", method=method.name, options=options_of(method)
         )
-        storage.write_manifest(temporary, {"name": name, "method": method.name})
+        folders.write_manifest(temporary, {"name": name, "method": method.name})
     shutil.rmtree(folder / ".work")
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import bdtrc
 
-from pollice import storage
+from pollice import folders, storage
 from pollice.data import Dataset
 from pollice.method import Method
 from pollice.metrics import evaluate, wilson_interval
@@ -73,7 +73,7 @@ def repeat(method: Method, parts: Split, folder: Path) -> None:
                 with _workdir(folder, f"draw-{number}") as workdir:
                     predictor = repetition.fit(parts.train, parts.validation, workdir=workdir)
                 predictions = predict_rows(predictor, parts.test)
-            storage.write_atomically(path, predictions.write)
+            folders.write_atomically(path, predictions.write)
 
 
 def send_canary(method: Method, parts: Split, folder: Path, seed: int) -> None:
@@ -100,7 +100,7 @@ def send_canary(method: Method, parts: Split, folder: Path, seed: int) -> None:
         canary = replace(judge_canary(predictions), shuffles=shuffles)
         if not canary.leaking:
             break
-    storage.write_json(path, asdict(canary))
+    folders.write_json(path, asdict(canary))
 
 
 def _fitted_on_shuffled(
@@ -182,7 +182,7 @@ def attack(test: Dataset, folder: Path, seed: int) -> None:
         },
     )
     flips = [asdict(one) for one, hit in zip(attempts, flipped, strict=True) if hit]
-    storage.write_json(path, {**asdict(found), "flips": flips})
+    folders.write_json(path, {**asdict(found), "flips": flips})
 
 
 def _attempts(test: Dataset, judged: Predictions, seed: int) -> Iterator[_Attempt]:
