@@ -59,7 +59,7 @@ class MemoryPlanError(UserError):
     """A method that needs more memory than there is, or than it may use."""
 
 
-class Interrupted(PolliceError):
+class Interrupted(PolliceError):  # noqa: N818  # a request that was met, not a fault
     """The work was asked to stop; a complete checkpoint was written first."""
 
     def __init__(self, message: str, signal_number: int) -> None:
