@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import DynamicCache, PreTrainedModel
 
+from pollice.models.attention import KeysAndValues, use_shared_prefix
 from pollice.models.batching import aligned, length_batches
 from pollice.models.calibration import LabelScores
 from pollice.prompts import Ending, Pieces
@@ -79,26 +79,6 @@ def _plant(endings: Sequence[Ending]) -> _Tree:
     )
 
 
-class _SharedPrefix(DynamicLayer):
-    """One layer's keys and values of the prefix, lent to every row of every batch."""
-
-    def __init__(self, layer: Any) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-        self.lazy_initialization(layer.keys, layer.values)
-        self._keys: Tensor = layer.keys
-        self._values: Tensor = layer.values
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Return the prefix and the new states, and keep only the prefix."""
-        rows = len(key_states)
-        return (
-            torch.cat([self._keys.expand(rows, -1, -1, -1), key_states], dim=-2),
-            torch.cat([self._values.expand(rows, -1, -1, -1), value_states], dim=-2),
-        )
-
-
 class CausalScorer:
     """Scores texts against the endings of one prompt; its prefix is run once.
 
@@ -115,20 +95,20 @@ class CausalScorer:
         self._tree = _plant(pieces.endings)
         self._prefix_length = len(pieces.prefix)
         self._masks = _AttentionMasks(model.config, model.dtype)
+        use_shared_prefix(model)
         self._prefix = self._run_prefix(pieces.prefix)
 
     @torch.inference_mode()
-    def _run_prefix(self, prefix: Sequence[int]) -> Cache | None:
-        if not prefix:
-            return None
+    def _run_prefix(self, prefix: Sequence[int]) -> list[KeysAndValues]:
         cache = DynamicCache()
         for start in range(0, len(prefix), _PREFIX_TOKENS):
             part = torch.tensor([prefix[start : start + _PREFIX_TOKENS]])
             positions = start + torch.arange(part.shape[1])[None]
             seen = torch.arange(start + part.shape[1])[None]
             visible = seen[:, None, :] <= positions[:, :, None]
-            self._decode(part, positions, seen, visible, cache)
-        return Cache(layers=[_SharedPrefix(layer) for layer in cache.layers])
+            self._decode(part, positions, seen, visible, past_key_values=cache, use_cache=True)
+        layers: list[Any] = cache.layers
+        return [(layer.keys, layer.values) for layer in layers]
 
     @torch.inference_mode()
     def score(self, texts: Sequence[Sequence[int]]) -> LabelScores:
@@ -167,19 +147,20 @@ class CausalScorer:
         visible[:, :nodes, prefix : prefix + nodes] = tree.visible
         visible[:, :nodes, prefix + nodes :] = (order < lengths[:, None])[:, None, :]
         visible[:, nodes:, prefix + nodes :] = order[None, :] <= order[:, None]
-        states = self._decode(tokens, positions, seen, visible, self._prefix)
+        states = self._decode(
+            tokens, positions, seen, visible, use_cache=False, shared_prefix=self._prefix
+        )
         return states[:, :nodes]
 
     def _decode(
-        self, tokens: Tensor, positions: Tensor, seen: Tensor, visible: Tensor, cache: Cache | None
+        self, tokens: Tensor, positions: Tensor, seen: Tensor, visible: Tensor, **options: Any
     ) -> Tensor:
         device = self._model.device
         states: Tensor = self._decoder(
             input_ids=tokens.to(device),
             attention_mask=self._masks(positions, seen, visible, device),
             position_ids=positions.to(device),
-            past_key_values=cache,
-            use_cache=cache is not None,
+            **options,
         ).last_hidden_state
         return states
 

@@ -1,0 +1,98 @@
+"""Attention of many rows to one shared prefix and to themselves, as plain matrix products.
+
+Knows nothing about prompts: what a query may see comes as a mask.
+
+The rows' queries meet the prefix's keys in one product, without a copy of the prefix for each row
+(as in Hydragen, arXiv 2402.05099). On CPU, products are also faster than PyTorch's fused kernel
+with a mask: 18 against 44 ms a layer of gemma-3-270m, 7 rows of 270 tokens, a prefix of 560, bf16.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import eager_mask
+
+from pollice.errors import CheckpointError
+
+NAME = "pollice_shared_prefix"
+
+KeysAndValues = tuple[Tensor, Tensor]
+"""Of one layer's prefix, each ``(1, groups, prefix, width)``."""
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    softcap: float | None = None,
+    shared_prefix: Sequence[KeysAndValues] | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Return ``(rows, queries, heads, width)``, as transformers asks of attention.
+
+    Args:
+        module: The layer; its number finds its part of the prefix.
+        query: ``(rows, heads, queries, width)``.
+        key: ``(rows, groups, keys, width)``; heads share a group's keys.
+        value: As ``key``.
+        attention_mask: What is added to the scores, ``(rows, 1, queries, keys)``; with the
+            prefix's columns in front where a query may not see all of the prefix.
+        scaling: What the scores are multiplied with.
+        softcap: Gemma 2's bound of the scores.
+        shared_prefix: The prefix that all rows see, one pair a layer.
+    """
+    layer: Any = module
+    prefix = shared_prefix[layer.layer_idx] if shared_prefix else None
+    rows, heads, queries, width = query.shape
+    groups, keys = key.shape[1], key.shape[2]
+    each = heads // groups * queries
+    # Groups first: then all rows' queries of a group are one matrix.
+    grouped = query.reshape(rows, groups, each, width).transpose(0, 1) * scaling
+    grouped = grouped.reshape(groups * rows, each, width)
+    key, value = (
+        states.transpose(0, 1).reshape(groups * rows, keys, width) for states in (key, value)
+    )
+    scores = torch.bmm(grouped, key.transpose(1, 2))
+    if prefix is not None:
+        ahead = torch.bmm(
+            grouped.view(groups, rows * each, width), prefix[0][0].transpose(1, 2)
+        ).view(groups * rows, each, -1)
+        scores = torch.cat([ahead, scores], dim=-1)
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if attention_mask is not None:
+        own = scores.view(groups, rows, -1, queries, scores.shape[-1])
+        own = own[..., scores.shape[-1] - attention_mask.shape[-1] :]
+        own += attention_mask[None]
+    weights = scores.softmax(dim=-1)
+    seen = torch.bmm(weights[..., weights.shape[-1] - keys :], value)
+    if prefix is not None:
+        ahead = weights[..., : weights.shape[-1] - keys].view(groups, rows * each, -1)
+        seen = torch.baddbmm(seen.view(groups, rows * each, width), ahead, prefix[1][0])
+    seen = seen.view(groups, rows, heads // groups, queries, width)
+    return seen.permute(1, 3, 0, 2, 4).reshape(rows, queries, heads, width), None
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, eager_mask)  # for whoever calls the model without a mask
+
+
+def use_shared_prefix(model: PreTrainedModel) -> None:
+    """Let a causal language model attend this way.
+
+    Raises:
+        CheckpointError: its attention is of a kind of its own.
+    """
+    sinks = any(name.endswith("sinks") for name, _ in model.named_parameters())
+    if sinks or not type(model)._supports_attention_backend:
+        raise CheckpointError(
+            f"Expected a model with ordinary attention, but {type(model).__name__} has "
+            "one of its own kind, which cannot share a prefix. Use another checkpoint."
+        )
+    model.set_attn_implementation(NAME)
