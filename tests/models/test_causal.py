@@ -10,9 +10,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from pollice.data import read_dataset
 from pollice.models.causal import CausalScorer
 from pollice.models.loading import TextTokenizer, load_causal
+from pollice.models.sources import resolve_checkpoint
 from pollice.prompts import Ending, Example, Pieces, assemble, default_template
+from pollice.splits import sample
 from tiny import CAUSAL_FAMILIES, WINDOW, opinions, tiny_causal
 
 LENGTHS = (0, 1, 3, WINDOW - 1, WINDOW, WINDOW + 1, 30)
@@ -54,8 +57,8 @@ def naive_label_scores(
         for label_words in ending.words:
             words = []
             for word in label_words:
-                logits = oracle(input_ids=torch.tensor([[*asked, *word]])).logits[0].double()
-                log_probabilities = logits.log_softmax(dim=-1)[len(asked) - 1 : -1]
+                logits = oracle(input_ids=torch.tensor([[*asked, *word]])).logits[0]
+                log_probabilities = logits[len(asked) - 1 : -1].double().log_softmax(dim=-1)
                 words.append(log_probabilities[torch.arange(len(word)), list(word)].sum())
             labels.append(torch.stack(words).logsumexp(dim=0))
         scores.append(torch.stack(labels).log_softmax(dim=0).numpy())
@@ -137,3 +140,32 @@ def test_a_real_prompt_with_examples_equals_a_full_pass(
     pieces = assemble(default_template(rows.label_names), rows.label_names, tokenizer, examples)
     assert len(pieces.prefix) > 4 * WINDOW
     check_equal_to_naive(model, oracle, pieces, [*encoded[4:], ()])
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(
+    ("name", "shots", "least_prefix"), [("gemma-3-270m", 32, 513), ("smollm2-135m-instruct", 2, 1)]
+)
+def test_real_weights_equal_a_full_pass(name: str, shots: int, least_prefix: int) -> None:
+    """Gemma's prefix is longer than its window of 512; SmolLM2 is asked by its chat template."""
+    folder = resolve_checkpoint(name)
+    tokenizer = TextTokenizer(folder)
+    reviews = sample(read_dataset("rotten-tomatoes"), shots + 2, seed=0)
+    encoded = tokenizer.encode_texts(reviews.texts)
+    pieces = assemble(
+        default_template(reviews.label_names),
+        reviews.label_names,
+        tokenizer,
+        [
+            Example(tokens=tuple(tokens), label=label)
+            for tokens, label in zip(encoded[2:], reviews.labels[2:], strict=True)
+        ],
+    )
+    assert len(pieces.prefix) >= least_prefix
+    assert tokenizer.has_chat_template == (name == "smollm2-135m-instruct")
+    model = load_causal(folder, dtype=torch.float32, device=torch.device("cpu"))
+    oracle = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    )
+    few = Pieces(prefix=pieces.prefix, endings=pieces.endings[:1])
+    check_equal_to_naive(model, oracle, few, encoded[:2])

@@ -18,7 +18,7 @@ from pollice.models.encoder import (
     check_max_tokens,
 )
 from pollice.models.loading import TextTokenizer, load_classifier
-from pollice.models.options import ReadingOptions
+from pollice.models.options import ClassifierOptions, ReadingOptions
 from tiny import ENCODER_FAMILIES, tiny_classifier, tiny_encoder
 
 TEXTS = ["the film was great", "", "dreadful", "a lovely story with superb actors " * 3, "bad 😀 !"]
@@ -33,6 +33,16 @@ def settings(**changed: Any) -> ReadingOptions:
         "device": "cpu",
     }
     return ReadingOptions(**{**usual, **changed})
+
+
+def reading(**changed: Any) -> ClassifierOptions:
+    usual: dict[str, Any] = {
+        "max_tokens": 128,
+        "batch_tokens": 512,
+        "dtype": "float32",
+        "device": "cpu",
+    }
+    return ClassifierOptions(**{**usual, **changed})
 
 
 @pytest.fixture(scope="module", params=ENCODER_FAMILIES)
@@ -141,7 +151,7 @@ def test_more_tokens_than_positions_are_refused(tmp_path: Path, family: str) -> 
 def test_a_classifier_gives_what_transformers_gives(tmp_path: Path) -> None:
     folder = tiny_classifier(tmp_path / "bert")
     model = load_classifier(folder, new_head=False, dtype=torch.float32)
-    classifier = SequenceClassifier(model, TextTokenizer(folder), ("a", "b"), settings())
+    classifier = SequenceClassifier(model, TextTokenizer(folder), ("a", "b"), reading())
     found = classifier.predict_proba(TEXTS)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     plain: Any = AutoModelForSequenceClassification.from_pretrained(folder).eval()
@@ -154,7 +164,7 @@ def test_a_classifier_gives_what_transformers_gives(tmp_path: Path) -> None:
 def test_a_saved_classifier_opens_in_transformers(tmp_path: Path) -> None:
     folder = tiny_classifier(tmp_path / "bert")
     model = load_classifier(folder, new_head=False, dtype=torch.float32)
-    classifier = SequenceClassifier(model, TextTokenizer(folder), ("a", "b"), settings())
+    classifier = SequenceClassifier(model, TextTokenizer(folder), ("a", "b"), reading())
     (tmp_path / "saved").mkdir()
     classifier.save(tmp_path / "saved")
     opened: Any = AutoModelForSequenceClassification.from_pretrained(
@@ -166,3 +176,50 @@ def test_a_saved_classifier_opens_in_transformers(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         classifier.predict_proba(TEXTS[:1])[0], logits.softmax(dim=-1).numpy(), rtol=0, atol=1e-5
     )
+
+
+def test_a_long_text_is_divided_into_pieces_of_like_length(checkpoint: Path) -> None:
+    tokenizer = TextTokenizer(checkpoint)
+    reader = Reader(tokenizer, max_tokens=10, keep="chunks")
+    texts = [TEXTS[3], "", "bad"]
+    encoded = reader.read(texts)
+    whole = [AutoTokenizer.from_pretrained(checkpoint)(text)["input_ids"] for text in texts]
+    pieces = -(-(len(whole[0]) - 2) // 8)
+    assert encoded.owners.tolist() == [0] * pieces + [1, 2]
+    assert all(piece[0] == whole[0][0] and piece[-1] == whole[0][-1] for piece in encoded.tokens)
+    inside = [token for piece in encoded.tokens[:pieces] for token in piece[1:-1]]
+    assert inside == whole[0][1:-1]
+    assert encoded.tokens[pieces:] == whole[1:]
+    lengths = encoded.lengths[:pieces]
+    assert lengths.max() <= 10
+    assert lengths.max() - lengths.min() <= 1
+    assert not encoded.truncated.any()
+    assert encoded.tokens_read().tolist() == [lengths.sum(), *map(len, whole[1:])]
+
+
+def test_the_probabilities_of_pieces_are_averaged(tmp_path: Path) -> None:
+    folder = tiny_classifier(tmp_path / "bert")
+    model = load_classifier(folder, new_head=False, dtype=torch.float32)
+    options = reading(max_tokens=12, long_text="chunks")
+    classifier = SequenceClassifier(model, TextTokenizer(folder), ("a", "b"), options)
+    text = "great the film was dreadful and the story is lovely with bad actors"
+    words = text.split()
+    assert len(words) == 13
+    halves = classifier.predict_proba([" ".join(words[:6]), " ".join(words[6:])])
+    scores = classifier.score(["bad", text, "great"])
+    np.testing.assert_allclose(scores.probabilities[1], halves.mean(axis=0), rtol=0, atol=1e-6)
+    assert scores.tokens.tolist() == [3, 17, 3]
+    assert not scores.truncated.any()
+    assert classifier.score([]).probabilities.shape == (0, 2)
+
+
+def test_facts_are_saved(tmp_path: Path) -> None:
+    folder = tiny_classifier(tmp_path / "bert")
+    model = load_classifier(folder, new_head=False, dtype=torch.float32)
+    options, facts = reading(long_text="chunks"), {"best_epoch": 2}
+    classifier = SequenceClassifier(model, TextTokenizer(folder), ("a", "b"), options, facts)
+    (tmp_path / "saved").mkdir()
+    classifier.save(tmp_path / "saved")
+    loaded = SequenceClassifier.load(tmp_path / "saved")
+    assert loaded.facts == facts
+    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
@@ -17,8 +16,11 @@ from pollice.models.loading import (
     resolve_device,
     resolve_dtype,
 )
+from pollice.models.options import TrainingOptions
+from pollice.models.parallel import connect
+from pollice.models.rows import read_rows
 from pollice.models.sources import resolve_checkpoint
-from pollice.models.training import Rows, Trainer, TrainingOptions
+from pollice.models.training import Job, train_classifier
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
@@ -26,13 +28,16 @@ class Finetune(TrainingOptions, Method):
     """All weights of an encoder, trained with AdamW; the best epoch on validation is kept."""
 
     predictor_type = SequenceClassifier
+    work = "train_encoder"
+    joint = True
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> SequenceClassifier:
-        """Train on the training rows; ``workdir`` gets training.jsonl."""
+        """Train on the training rows; ``workdir`` gets training.jsonl and the checkpoints."""
         checkpoint = resolve_checkpoint(self.checkpoint)
         device = resolve_device(self.device)
+        peers = connect(device)
         tokenizer = TextTokenizer(checkpoint)
-        reader = Reader(tokenizer, max_tokens=self.max_tokens, keep=self.keep)
+        reader = Reader(tokenizer, max_tokens=self.max_tokens, keep=self.long_text)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             model: Any = load_classifier(
@@ -44,13 +49,14 @@ class Finetune(TrainingOptions, Method):
             )
             model.to(device)
             check_max_tokens(model, self.max_tokens)
-            trainer = Trainer(model, reader, self, resolve_dtype(self.dtype, device))
-            trainer.train(
-                _rows(reader, train), _rows(reader, validation), workdir / "training.jsonl"
+            job = Job(
+                train=read_rows(reader, train, workdir, "tokenizing training"),
+                validation=read_rows(reader, validation, workdir, "tokenizing validation"),
+                reader=reader,
+                options=self,
+                dtype=resolve_dtype(self.dtype, device),
+                workdir=workdir,
+                peers=peers,
             )
-        return SequenceClassifier(model, tokenizer, train.label_names, self.reading())
-
-
-def _rows(reader: Reader, dataset: Dataset) -> Rows:
-    codes = [dataset.label_names.index(label) for label in dataset.labels]
-    return Rows(tokens=reader.read(dataset.texts).tokens, codes=np.array(codes, np.int64))
+            facts = train_classifier(model, job)
+        return SequenceClassifier(model, tokenizer, train.label_names, self.reading(), facts)

@@ -4,9 +4,11 @@ Knows nothing about training.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -17,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pollice.errors import CheckpointError
-from pollice.models.batching import Keep, aligned, cut, length_batches, padded
+from pollice.models.batching import aligned, cut, length_batches, padded
 from pollice.models.heads import LinearHead
 from pollice.models.loading import (
     TextTokenizer,
@@ -28,33 +30,50 @@ from pollice.models.loading import (
     resolve_device,
     resolve_dtype,
 )
-from pollice.models.options import ReadingOptions
+from pollice.models.options import ClassifierOptions, LongText, ModelOptions, ReadingOptions
 from pollice.prediction import Predictor, Scores
 
 Pooling = Literal["mean", "cls"]
+TokenRow = Sequence[int] | NDArray[np.int32]
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _COUNTED_FROM_PADDING = ("camembert", "roberta", "xlm-roberta")  # positions start after pad's id
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """Texts as an encoder reads them."""
+    """Texts as an encoder reads them: each in one piece, or a long one in several."""
 
     tokens: list[list[int]]
-    """For each text its ids, cut, with the control tokens around them."""
+    """For each piece its ids, with the control tokens around them."""
+    owners: NDArray[np.int64]
+    """``(pieces,)``: the text that each piece is of, in order."""
     truncated: NDArray[np.bool_]
     """``(texts,)``."""
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """``(texts,)``, control tokens counted."""
+        """``(pieces,)``, control tokens counted."""
         return np.array([len(tokens) for tokens in self.tokens], np.int64)
+
+    def average(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the means over each text's pieces: ``(texts, columns)``."""
+        totals = np.zeros((len(self.truncated), table.shape[1]))
+        np.add.at(totals, self.owners, table)
+        pieces: NDArray[np.int64] = np.bincount(self.owners, minlength=len(totals))
+        return totals / pieces[:, None]
+
+    def tokens_read(self) -> NDArray[np.int64]:
+        """Return the tokens of all pieces of each text, ``(texts,)``."""
+        totals = np.zeros(len(self.truncated), np.int64)
+        np.add.at(totals, self.owners, self.lengths)
+        return totals
 
 
 class Reader:
     """Turns texts into token ids with the encoder's own control tokens around them."""
 
-    def __init__(self, tokenizer: TextTokenizer, *, max_tokens: int, keep: Keep) -> None:
+    def __init__(self, tokenizer: TextTokenizer, *, max_tokens: int, keep: LongText) -> None:
         self._tokenizer = tokenizer
         self._keep = keep
         self._lead, self._trail = _surroundings(tokenizer)
@@ -67,18 +86,28 @@ class Reader:
             )
 
     def read(self, texts: Sequence[str]) -> Encoded:
-        """Encode and cut texts."""
+        """Encode texts, and cut the long ones or divide them."""
         encoded = self._tokenizer.encode_texts(texts)
+        divided = [self._pieces(tokens) for tokens in encoded]
+        whole = self._keep == "chunks"
         return Encoded(
-            tokens=[
-                [*self._lead, *cut(tokens, self._room, self._keep), *self._trail]
-                for tokens in encoded
-            ],
-            truncated=np.array([len(tokens) > self._room for tokens in encoded], np.bool_),
+            tokens=[[*self._lead, *piece, *self._trail] for pieces in divided for piece in pieces],
+            owners=np.repeat(np.arange(len(divided)), [len(pieces) for pieces in divided]),
+            truncated=np.array(
+                [not whole and len(tokens) > self._room for tokens in encoded], np.bool_
+            ),
         )
 
+    def _pieces(self, tokens: Sequence[int]) -> list[list[int]]:
+        """Return one piece that was cut, or as few as hold all, of like length."""
+        if self._keep != "chunks":
+            return [cut(tokens, self._room, self._keep)]
+        pieces = max(1, -(-len(tokens) // self._room))
+        bounds = [len(tokens) * piece // pieces for piece in range(pieces + 1)]
+        return [list(tokens[start:end]) for start, end in pairwise(bounds)]
+
     def pad(
-        self, tokens: Sequence[Sequence[int]], device: torch.device, *, align: bool = True
+        self, tokens: Sequence[TokenRow], device: torch.device, *, align: bool = True
     ) -> dict[str, Tensor]:
         """Return ``input_ids`` and ``attention_mask``, padded on the right.
 
@@ -87,9 +116,10 @@ class Reader:
         longest = max(len(row) for row in tokens)
         if align:
             longest = max(longest, min(aligned(longest), self._max_tokens))
-        ones = [[1] * len(row) for row in tokens]
+        rows = cast(Sequence[Sequence[int]], tokens)
+        ones = [[1] * len(row) for row in rows]
         return {
-            "input_ids": torch.from_numpy(padded(tokens, longest, self._tokenizer.pad)).to(device),
+            "input_ids": torch.from_numpy(padded(rows, longest, self._tokenizer.pad)).to(device),
             "attention_mask": torch.from_numpy(padded(ones, longest, 0)).to(device),
         }
 
@@ -211,32 +241,41 @@ class SequenceClassifier(Predictor):
         model: PreTrainedModel,
         tokenizer: TextTokenizer,
         label_names: tuple[str, ...],
-        settings: ReadingOptions,
+        settings: ClassifierOptions,
+        facts: Mapping[str, Any] = NOTHING,
     ) -> None:
         self.label_names = label_names
+        self._facts = dict(facts)
         self._tokenizer = tokenizer
         self._settings = settings
         device = resolve_device(settings.device)
         self._model = cast(Any, model)  # its stubs know neither to(device, dtype) nor its calls
         self._model.to(device, resolve_dtype(settings.dtype, device)).eval()
-        self._reader = Reader(tokenizer, max_tokens=settings.max_tokens, keep=settings.keep)
+        self._reader = Reader(tokenizer, max_tokens=settings.max_tokens, keep=settings.long_text)
 
     @property
     def parameters(self) -> int:
         """The weights of encoder and head."""
         return int(self._model.num_parameters())
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """How it was trained."""
+        return self._facts
+
     @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> Scores:
         """Classify texts."""
         encoded = self._reader.read(texts)
-        probabilities = np.zeros((len(texts), len(self.label_names)))
+        probabilities = np.zeros((len(encoded.tokens), len(self.label_names)))
         for rows in length_batches(encoded.lengths, batch_tokens=self._settings.batch_tokens):
             batch = self._reader.pad([encoded.tokens[row] for row in rows], self._model.device)
             logits = self._model(**batch).logits.double()
             probabilities[rows] = logits.softmax(dim=-1).cpu().numpy()
         return Scores(
-            probabilities=probabilities, tokens=encoded.lengths, truncated=encoded.truncated
+            probabilities=encoded.average(probabilities),
+            tokens=encoded.tokens_read(),
+            truncated=encoded.truncated,
         )
 
     def save(self, folder: Path) -> None:
@@ -244,21 +283,21 @@ class SequenceClassifier(Predictor):
         with quiet():
             self._model.save_pretrained(folder / "checkpoint")
             self._tokenizer.save(folder / "checkpoint")
-        _write_settings(folder, self.label_names, self._settings)
+        _write_settings(folder, self.label_names, self._settings, facts=self._facts)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         content = _read_settings(folder)
-        settings = ReadingOptions(**content["settings"])
+        settings = ClassifierOptions(**content["settings"])
         dtype = resolve_dtype(settings.dtype, resolve_device(settings.device))
         model = load_classifier(folder / "checkpoint", new_head=False, dtype=dtype)
         tokenizer = TextTokenizer(folder / "checkpoint")
-        return cls(model, tokenizer, tuple(content["label_names"]), settings)
+        return cls(model, tokenizer, tuple(content["label_names"]), settings, content["facts"])
 
 
 def _write_settings(
-    folder: Path, label_names: tuple[str, ...], settings: ReadingOptions, **more: Any
+    folder: Path, label_names: tuple[str, ...], settings: ModelOptions, **more: Any
 ) -> None:
     content = {"label_names": label_names, "settings": asdict(settings), **more}
     (folder / "classifier.json").write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -1,228 +1,358 @@
-"""Training an encoder with a classification head: the loop, its options and its log.
+"""Training an encoder with a classification head: the loop, and how it goes on after an end.
 
 Knows nothing about data sets: rows come as token ids and label codes.
 """
 
-import json
+import logging
 import math
+import signal
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass as plain_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
-from pollice.errors import TrainingError
-from pollice.method import OPTIONS
+from pollice.errors import Interrupted, MemoryPlanError, TrainingError
 from pollice.models.batching import length_batches
+from pollice.models.checkpoints import CheckpointStore, check_identity
 from pollice.models.encoder import Reader
-from pollice.models.options import ReadingOptions
-from pollice.progress import stage
+from pollice.models.interruption import StopFlag, stopping
+from pollice.models.journal import Journal, begin_journal
+from pollice.models.layers import add_lora, freeze
+from pollice.models.options import TrainingOptions
+from pollice.models.parallel import Peers
+from pollice.models.rows import Rows
+from pollice.models.schedule import (
+    Indices,
+    epoch_batches,
+    micro_batches,
+    padded_tokens,
+    rate_share,
+)
+from pollice.models.state import identity_of, new_state
+from pollice.progress import Advance, stage
 
-_WINDOW_BATCHES = 16  # batches are cut from this many batches' rows, sorted by length
+logger = logging.getLogger("pollice")
 
-
-@dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class TrainingOptions(ReadingOptions):
-    """Options of every method that trains an encoder."""
-
-    checkpoint: str = "minilm"
-    """A catalogue name, a folder, or hub:owner/name@revision."""
-    epochs: int = Field(default=3, ge=1)
-    """How often every training row is seen; the best epoch by validation log loss is kept."""
-    learning_rate: float = Field(default=5e-5, gt=0, le=1)
-    """The highest rate; it rises during warm-up, then falls linearly to 0."""
-    batch_size: int = Field(default=16, ge=1)
-    """Rows of a training step."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    """AdamW's decay, not on biases and norms."""
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    """The share of the steps during which the learning rate rises."""
-    attention_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout of attention weights; above 0 the fused attention kernels cannot be used."""
-    clip_norm: float = Field(default=1.0, gt=0)
-    """Gradients longer than this are scaled down to it."""
-    seed: int = 0
-    """Draws the new head, the order of rows and dropout."""
+_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
-@plain_dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Labelled rows as token ids."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is trained on, how, and where its log and checkpoints lie."""
 
-    tokens: Sequence[Sequence[int]]
-    codes: NDArray[np.int64]
+    train: Rows
+    validation: Rows
+    reader: Reader
+    options: TrainingOptions
+    dtype: torch.dtype
+    """That of the passes; the weights stay as they are."""
+    workdir: Path
+    peers: Peers
 
-    def __len__(self) -> int:
-        return len(self.codes)
+
+def train_classifier(model: PreTrainedModel, job: Job) -> dict[str, Any]:
+    """Train a classifier, or go on from its newest checkpoint; the best epoch's weights stay in it.
+
+    Returns:
+        What was decided on the way, for the report.
+
+    Raises:
+        TrainingError: the loss is no longer a finite number.
+        MemoryPlanError: not even one row fits into memory.
+        Interrupted: a signal came; a complete checkpoint was written first.
+        RunError: the checkpoint in ``job.workdir`` is of other rows, options or weights.
+    """
+    with stopping() as stop:
+        rank = job.options.lora_rank
+        adapter = add_lora(model, rank) if rank else None
+        freeze(model, job.options.frozen_layers)
+        facts = _Run(model, job, stop).go()
+        if adapter:
+            adapter.merge_and_unload()
+        model.requires_grad_(True).eval()
+    return facts
 
 
-class Trainer:
-    """Trains a classifier on token ids; the weights of the best epoch stay in the model."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        reader: Reader,
-        options: TrainingOptions,
-        dtype: torch.dtype,
-    ) -> None:
+class _Run:
+    def __init__(self, model: PreTrainedModel, job: Job, stop: StopFlag) -> None:
         self._model = model
-        self._reader = reader
-        self._options = options
-        self._dtype = dtype
-        self._optimizer = torch.optim.AdamW(
-            _parameter_groups(model, options.weight_decay), lr=options.learning_rate, fused=True
+        self._job = job
+        self._options = job.options
+        self._peers = job.peers
+        self._stop = stop
+        self._forward: Any = torch.compile(model, dynamic=True) if job.options.compile else model
+        label_weights = _label_weights(model, job)
+        self._label_weights = label_weights.to(model.device)
+        self._row_weights = label_weights.numpy()[job.train.codes]
+        self._steps = job.options.epochs * math.ceil(len(job.train) / job.options.batch_size)
+        warmup_steps = round(job.options.warmup * self._steps)
+        most = job.options.warmup_steps
+        self._warmup_steps = warmup_steps if most is None else min(most, warmup_steps)
+        self._store = CheckpointStore(
+            job.workdir / "checkpoints", keep=job.options.keep_checkpoints
+        )
+        self._identity = identity_of(model, job.options, job.train, job.validation)
+        self._state = new_state(model, job.options)
+        self._last_checkpoint = self._resume()
+        self._saved_at = time.monotonic()
+        is_first = self._peers.rank == 0
+        log = begin_journal(job.workdir, self._last_checkpoint, is_first=is_first)
+        self._journal = Journal(log, seconds=self._state.position.seconds)
+
+    def go(self) -> dict[str, Any]:
+        """Run all epochs that are left, and put the best epoch's weights into the model."""
+        at, options = self._state.position, self._options
+        total = options.epochs * len(self._job.train)
+        with self._journal, stage("training", total=total) as advance:
+            advance(at.epoch * len(self._job.train) + at.batch * options.batch_size)
+            while at.epoch < options.epochs and not self._is_past_its_best():
+                self._run_epoch(advance)
+                self._finish_epoch()
+        self._state.set_weights(self._state.best_weights)
+        return {
+            "recipe": options.recipe,
+            "best_epoch": at.best_epoch,
+            "epochs": at.epoch,
+            "steps": at.step,
+            "padding_waste": round(1 - at.tokens / at.padded_tokens, 4),
+            "micro_batch_halved": at.micro_batch_tokens < options.micro_batch_tokens,
+            "micro_batch_tokens": at.micro_batch_tokens,
+        }
+
+    def _is_past_its_best(self) -> bool:
+        at, patience = self._state.position, self._options.patience
+        return patience is not None and at.epoch - at.best_epoch >= patience
+
+    def _run_epoch(self, advance: Advance) -> None:
+        at, options = self._state.position, self._options
+        batches = epoch_batches(
+            self._job.train.lengths,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            epoch=at.epoch,
+        )
+        for rows in batches[at.batch :]:
+            self._step(rows)
+            advance(len(rows))
+            if at.step % (options.checkpoint_steps or self._steps + 1) == 0:
+                self._save()
+            else:
+                self._save_after(options.checkpoint_minutes)
+            self._end_if_asked()
+
+    def _step(self, rows: Indices) -> None:
+        """Learn from some rows, and log it."""
+        at, options, state = self._state.position, self._options, self._state
+        share = rate_share(at.step, steps=self._steps, warmup_steps=self._warmup_steps)
+        state.set_rate(options.learning_rate * share)
+        loss, right = self._find_gradients(rows)
+        grad_norm = self._clip_gradients()
+        self._check_finite(loss, grad_norm, options.learning_rate * share)
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        at.step, at.batch, at.right = at.step + 1, at.batch + 1, at.right + right
+        seen = min(1.0, at.batch * options.batch_size / len(self._job.train))
+        self._journal.step(
+            step=at.step,
+            epoch=at.epoch + seen,
+            loss=loss,
+            learning_rate=options.learning_rate * share,
+            grad_norm=grad_norm,
+            tokens=int(self._job.train.lengths[rows].sum()),
         )
 
-    def train(self, train: Rows, validation: Rows, log_path: Path) -> None:
-        """Run all epochs, log every step, and end with the best epoch's weights.
+    def _find_gradients(self, rows: Indices) -> tuple[float, int]:
+        """Return the rows' loss and how many were right; where memory runs out, try smaller passes.
 
-        Raises:
-            TrainingError: the loss is no longer a finite number.
+        Dropout is a function of seed, step and process: a step taken again is the same step.
         """
-        options = self._options
-        steps = options.epochs * math.ceil(len(train) / options.batch_size)
-        schedule = LambdaLR(self._optimizer, _linear(round(options.warmup * steps), steps))
-        best_loss, best_weights = math.inf, None
-        with (
-            log_path.open("w", encoding="utf-8") as log,
-            stage("training", total=options.epochs * len(train)) as advance,
-        ):
-            journal = _Journal(log)
-            for epoch in range(options.epochs):
-                right = 0
-                for number, rows in enumerate(self._batches(train, epoch)):
-                    loss, grad_norm, correct = self._step(train, rows)
-                    right += correct
-                    journal.step(
-                        epoch=epoch + min(1.0, (number + 1) * options.batch_size / len(train)),
-                        loss=loss,
-                        learning_rate=float(schedule.get_last_lr()[0]),
-                        grad_norm=grad_norm,
-                        tokens=sum(len(train.tokens[row]) for row in rows),
-                    )
-                    schedule.step()
-                    advance(len(rows))
-                facts = {"train_accuracy": right / len(train)}
-                if len(validation):
-                    facts |= self._judge(validation)
-                    if facts["validation_loss"] < best_loss:
-                        best_loss = facts["validation_loss"]
-                        best_weights = _copied(self._model)
-                journal.epoch(epoch + 1, facts)
-        if best_weights is not None:
-            self._model.load_state_dict(best_weights)
-        self._model.eval()
+        at, peers, lengths = self._state.position, self._peers, self._job.train.lengths
+        seeds = np.random.SeedSequence((self._options.seed, at.step, peers.rank))
+        mine = rows[peers.rank :: peers.size]  # they are in the order of their lengths
+        while True:
+            torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
+            passes = micro_batches(lengths, mine, micro_batch_tokens=at.micro_batch_tokens)
+            sums, fits = self._accumulate(passes, float(self._row_weights[rows].sum()))
+            if peers.largest(int(not fits)) == 0:
+                break
+            self._state.optimizer.zero_grad()
+            self._halve(passes)
+        at.tokens += int(lengths[mine].sum())
+        at.padded_tokens += sum(padded_tokens(lengths, one) for one in passes)
+        loss, right = peers.sum(sums).tolist()
+        return loss, int(right)
 
-    def _step(self, train: Rows, rows: NDArray[np.int64]) -> tuple[float, float, int]:
-        """Take one step; return the loss, the gradient norm and how many rows were right."""
+    def _accumulate(self, passes: Sequence[Indices], total_weight: float) -> tuple[Tensor, bool]:
+        """Add up the gradients; return loss and right rows, and whether memory was enough."""
         self._model.train()
-        codes = torch.from_numpy(train.codes[rows]).to(self._model.device)
-        logits = self._logits([train.tokens[row] for row in rows])
-        loss = nn.functional.cross_entropy(logits, codes)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The loss became {loss.item()} at learning_rate "
-                f"{self._options.learning_rate}: training has diverged. Lower learning_rate."
-            )
-        loss.backward()
-        grad_norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._options.clip_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        return loss.item(), float(grad_norm), int((logits.argmax(dim=-1) == codes).sum())
+        sums = torch.zeros(2, device=self._model.device)
+        fits = True
+        try:
+            for rows in passes:
+                codes = self._codes(rows)
+                logits = self._logits(self._job.train, rows)
+                loss = nn.functional.cross_entropy(
+                    logits,
+                    codes,
+                    weight=self._label_weights,
+                    reduction="sum",
+                    label_smoothing=self._options.label_smoothing,
+                )
+                (loss / total_weight).backward()
+                right = (logits.argmax(dim=-1) == codes).sum()
+                sums += torch.stack([loss.detach() / total_weight, right])
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            fits = False
+        return sums, fits
 
-    def _logits(self, tokens: Sequence[Sequence[int]]) -> Tensor:
-        batch = self._reader.pad(tokens, self._model.device, align=False)
-        with torch.autocast(
-            self._model.device.type, self._dtype, enabled=self._dtype != torch.float32
-        ):
-            logits: Tensor = self._model(**batch).logits
+    def _halve(self, passes: Sequence[Indices]) -> None:
+        at, lengths = self._state.position, self._job.train.lengths
+        most_tokens = max((padded_tokens(lengths, one) for one in passes), default=0)
+        largest = self._peers.largest(most_tokens)
+        if self._peers.largest(max((len(one) for one in passes), default=0)) == 1:
+            raise MemoryPlanError(
+                f"Step {at.step + 1} does not fit into memory even with one row of {largest} "
+                "tokens at a time. Lower max_tokens, or train less of the model with lora_rank or "
+                "frozen_layers."
+            )
+        at.micro_batch_tokens = largest // 2
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        logger.warning(
+            "Step %d did not fit into memory: it is taken again in passes of at most %d tokens, "
+            "and so are all that follow.",
+            at.step + 1,
+            at.micro_batch_tokens,
+        )
+
+    def _clip_gradients(self) -> float:
+        weights = list(self._state.weights.values())
+        self._peers.sum_gradients(weights)
+        return float(nn.utils.clip_grad_norm_(weights, self._options.clip_norm or math.inf))
+
+    def _check_finite(self, loss: float, grad_norm: float, rate: float) -> None:
+        if math.isfinite(loss) and math.isfinite(grad_norm):
+            return
+        what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient became {grad_norm}"
+        kept = f"is {self._last_checkpoint}" if self._last_checkpoint else "was not written yet"
+        raise TrainingError(
+            f"In step {self._state.position.step + 1} the {what} at a learning rate of {rate:.3g}: "
+            f"training has diverged. Lower learning_rate. The last good checkpoint {kept}."
+        )
+
+    def _codes(self, rows: Indices) -> Tensor:
+        return torch.from_numpy(self._job.train.codes[rows]).to(self._model.device)
+
+    def _logits(self, rows: Rows, numbers: Indices) -> Tensor:
+        device, dtype = self._model.device, self._job.dtype
+        batch = self._job.reader.pad([rows.tokens[row] for row in numbers], device, align=False)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            logits: Tensor = self._forward(**batch).logits
         return logits.float()
 
-    def _batches(self, train: Rows, epoch: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the epoch's batches: rows of like length together, in random order."""
-        generator = np.random.default_rng((self._options.seed, epoch))
-        lengths = np.array([len(tokens) for tokens in train.tokens])
-        order = generator.permutation(len(train))
-        size = self._options.batch_size
-        batches = []
-        for start in range(0, len(order), size * _WINDOW_BATCHES):
-            window = order[start : start + size * _WINDOW_BATCHES]
-            window = window[np.argsort(lengths[window], kind="stable")]
-            batches += [window[at : at + size] for at in range(0, len(window), size)]
-        for number in generator.permutation(len(batches)):
-            yield batches[number]
+    def _finish_epoch(self) -> None:
+        at = self._state.position
+        facts = {"train_accuracy": at.right / len(self._job.train)}
+        judged = self._judge(self._job.validation) if len(self._job.validation) else {}
+        at.epoch, at.batch, at.right = at.epoch + 1, 0, 0
+        self._choose(judged)
+        self._journal.epoch(step=at.step, epoch=at.epoch, facts=facts | judged)
+        self._save_after(self._options.checkpoint_minutes / 10)
+        self._end_if_asked()
+
+    def _choose(self, judged: Mapping[str, float]) -> None:
+        """Remember the weights if they are the best yet; unjudged, the last ones are."""
+        at, select = self._state.position, self._options.select
+        if not judged or select == "last":
+            at.best_epoch = at.epoch
+            return
+        loss, wrong = judged["validation_loss"], -judged["validation_accuracy"]
+        key = (loss, wrong) if select == "log_loss" else (wrong, loss)
+        if at.best is None or key < at.best:
+            at.best, at.best_epoch = key, at.epoch
+            self._state.keep_weights()
 
     @torch.no_grad()
     def _judge(self, rows: Rows) -> dict[str, float]:
+        """Judge rows in batches that are dealt to the processes in turn."""
         self._model.eval()
-        loss, right = 0.0, 0
-        lengths = [len(tokens) for tokens in rows.tokens]
-        for batch in length_batches(lengths, batch_tokens=self._options.batch_tokens):
-            codes = torch.from_numpy(rows.codes[batch]).to(self._model.device)
-            logits = self._logits([rows.tokens[row] for row in batch])
-            loss += nn.functional.cross_entropy(logits, codes, reduction="sum").item()
-            right += int((logits.argmax(dim=-1) == codes).sum())
-        return {"validation_loss": loss / len(rows), "validation_accuracy": right / len(rows)}
+        rank, size = self._peers.rank, self._peers.size
+        table = torch.zeros(len(rows), len(self._label_weights), dtype=torch.float64)
+        batches = length_batches(rows.lengths, batch_tokens=self._options.batch_tokens)
+        for start in range(0, len(batches), size):
+            self._end_if_asked()
+            for batch in batches[start + rank : start + rank + 1]:
+                table[batch] = self._logits(rows, batch).double().log_softmax(dim=-1).cpu()
+        loss, accuracy = rows.judge(self._peers.sum(table).cpu().numpy())
+        return {"validation_loss": loss, "validation_accuracy": accuracy}
 
+    def _resume(self) -> Path | None:
+        """Go on from the newest checkpoint, if there is one; return its folder."""
+        found = None
+        for rank in range(self._peers.size):  # the first deletes what is damaged, then all look
+            if rank == self._peers.rank:
+                found = self._store.latest()
+            self._peers.wait()
+        if found is None:
+            return None
+        check_identity(found.identity, self._identity, found.folder.parent)
+        self._state.load(found.folder, found.facts)
+        logger.info("Training goes on from step %d of %d.", found.step, self._steps)
+        return found.folder
 
-class _Journal:
-    """training.jsonl: a line for each step, and one for each epoch."""
+    def _save(self) -> None:
+        at = self._state.position
+        at.seconds = self._journal.seconds
+        self._saved_at = time.monotonic()
+        if self._peers.rank == 0:
+            folder = self._store.publish(
+                at.step, self._write, identity=self._identity, facts=asdict(at)
+            )
+            self._last_checkpoint = folder or self._last_checkpoint
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._start = time.perf_counter()
-        self._last = self._start
-        self._steps = 0
+    def _write(self, folder: Path) -> None:
+        self._state.save(folder)
+        self._journal.copy(folder)
 
-    def step(self, *, tokens: int, **facts: float) -> None:
-        now = time.perf_counter()
-        self._steps += 1
-        self._write(
-            step=self._steps,
-            **facts,
-            seconds=now - self._start,
-            tokens_per_second=tokens / max(now - self._last, 1e-9),
+    def _save_after(self, minutes: float) -> None:
+        if time.monotonic() - self._saved_at >= 60 * minutes:
+            self._save()
+
+    def _end_if_asked(self) -> None:
+        """Write a checkpoint and end, where any of the processes was asked to."""
+        number = self._peers.largest(self._stop.requested or 0)
+        if number == 0:
+            return
+        self._save()
+        self._peers.wait()  # the launcher ends all as soon as one has ended
+        kept = self._last_checkpoint
+        raise Interrupted(
+            f"{signal.Signals(number).name} stopped the training after step "
+            f"{self._state.position.step} of {self._steps}. The same command goes on from "
+            f"{kept if kept else 'the beginning, since no checkpoint could be written'}.",
+            number,
         )
-        self._last = now
-
-    def epoch(self, epoch: int, facts: dict[str, float]) -> None:
-        self._write(step=self._steps, epoch=epoch, **facts)
-        self._last = time.perf_counter()
-
-    def _write(self, **row: Any) -> None:
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the optimizer's groups: vectors (biases and norms) are never decayed."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
+def _label_weights(model: PreTrainedModel, job: Job) -> Tensor:
+    """Return each label's weight in the loss; balanced, each label's rows weigh the same."""
+    labels = model.config.num_labels or 0
+    if not job.options.class_weights:
+        return torch.ones(labels)
+    counts = np.maximum(np.bincount(job.train.codes, minlength=labels), 1)
+    return torch.from_numpy((len(job.train) / (labels * counts)).astype(np.float32))
 
 
-def _linear(warmup: int, steps: int) -> Any:
-    """Return the share of the highest rate at a step: up during warm-up, then down to 0."""
-
-    def share(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return max(0.0, (steps - step) / max(1, steps - warmup))
-
-    return share
-
-
-def _copied(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out: on a CPU, torch says it in words only."""
+    said = str(error).lower()
+    kinds = (torch.OutOfMemoryError, MemoryError)
+    return isinstance(error, kinds) or any(words in said for words in _MEMORY_WORDS)

@@ -1,0 +1,21 @@
+"""Several processes that torchrun or accelerate launched for one command: which of them this is.
+
+Knows nothing about what they do, and imports no torch.
+"""
+
+import os
+
+
+def number() -> int:
+    """Return the number of this process, from 0 on."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_first() -> bool:
+    """Tell whether this process is the one that writes files and speaks; alone, it is."""
+    return number() == 0
+
+
+def are_several() -> bool:
+    """Tell whether there are others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
