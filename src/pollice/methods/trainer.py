@@ -1,0 +1,87 @@
+"""Train all weights of an encoder with transformers' Trainer.
+
+Knows nothing about steps and checkpoints.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from pydantic.dataclasses import dataclass
+
+from pollice.data import Dataset
+from pollice.folders import file_sha256
+from pollice.method import OPTIONS, Method, options_of
+from pollice.models.encoder import Reader, SequenceClassifier, check_max_tokens
+from pollice.models.hf_hub import push, reserve
+from pollice.models.hf_options import WITHOUT_INFLUENCE, TrainerOptions, check_trackers
+from pollice.models.hf_steps import Job
+from pollice.models.hf_trainer import train_classifier
+from pollice.models.loading import TextTokenizer, dropout_options, load_classifier
+from pollice.models.parallel import is_first
+from pollice.models.rows import read_rows
+from pollice.models.sources import resolve_checkpoint
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class HuggingFaceTrainer(TrainerOptions, Method):
+    """All weights of an encoder, trained with transformers' Trainer as the report did."""
+
+    predictor_type = SequenceClassifier
+    work = "train_encoder"
+    joint = True
+
+    def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> SequenceClassifier:
+        """Train on the training rows; ``workdir`` gets training.jsonl and the checkpoints."""
+        check_trackers(self)
+        if self.push_to_hub is not None and is_first():
+            reserve(self.push_to_hub)
+        checkpoint = resolve_checkpoint(self.checkpoint)
+        tokenizer = TextTokenizer(checkpoint)
+        reader = Reader(tokenizer, max_tokens=self.max_tokens, keep=self.long_text)
+        rows = read_rows(reader, train, workdir, "tokenizing training")
+        held_out = read_rows(reader, validation, workdir, "tokenizing validation")
+        model = self._model(checkpoint, train.label_names)
+        job = Job(
+            options=self,
+            reader=reader,
+            train=rows,
+            validation=held_out,
+            identity={
+                "label_names": train.label_names,
+                "training rows": rows.sha256()[:16],
+                "validation rows": held_out.sha256()[:16],
+                **self._identity(checkpoint),
+            },
+            workdir=workdir,
+        )
+        facts = train_classifier(model, job)
+        fitted = SequenceClassifier(model, tokenizer, train.label_names, self.reading(), facts)
+        if self.push_to_hub is not None and is_first():
+            with TemporaryDirectory(dir=workdir) as folder:
+                fitted.save(Path(folder))
+                push(Path(folder) / "checkpoint", self.push_to_hub)
+        return fitted
+
+    def _model(self, checkpoint: Path, label_names: tuple[str, ...]) -> Any:
+        dropout = self.attention_dropout
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            model = load_classifier(
+                checkpoint,
+                label_names,
+                new_head=True,
+                dtype=torch.float32,
+                **({} if dropout is None else dropout_options(checkpoint, dropout)),
+            )
+        check_max_tokens(model, self.max_tokens)
+        return model
+
+    def _identity(self, checkpoint: Path) -> dict[str, Any]:
+        options = options_of(self)
+        weights = sorted(checkpoint.glob("*.safetensors")) or sorted(checkpoint.glob("*.bin"))
+        return {
+            "first weights": [file_sha256(path)[:16] for path in weights],
+            **{name: options[name] for name in options if name not in WITHOUT_INFLUENCE},
+        }
