@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from pollice.data import Dataset
-from pollice.errors import PromptError
+from pollice.errors import CheckpointError, PromptError
 from pollice.methods.prompt import Prompt
 from pollice.models.batching import cut
 from pollice.models.calibration import Calibration, LabelScores, calibrate
 from pollice.models.causal import CausalScorer
-from pollice.models.labelling import LabelScorer
+from pollice.models.labelling import AskingOptions, LabelPrompt, LabelScorer, first_tokens
 from pollice.models.loading import TextTokenizer, load_causal
 from pollice.models.options import ReadingOptions
-from pollice.prompts import Pieces, assemble, default_template
+from pollice.prompts import Ending, Pieces, assemble, default_template
 from pollice.storage import load_predictor, save_predictor
-from tiny import opinions, tiny_causal
+from tiny import CHAT_TEMPLATES, opinions, tiny_causal
 
 NAMES = ("negative", "positive")
 TRAIN = opinions(120)
@@ -289,3 +289,47 @@ def test_a_reloaded_predictor_asks_the_same(checkpoint: Path, tmp_path: Path) ->
     assert isinstance(loaded, LabelScorer)
     assert loaded.prompt_sha256 == predictor.prompt_sha256
     assert loaded.calibration.step == "probe"
+
+
+def test_a_conversation_without_a_chat_template_is_refused(checkpoint: Path) -> None:
+    sentence = (
+        f"chat is 'always', but the checkpoint {checkpoint} has no chat template and none is "
+        "given. Give one with chat_template, or use chat='auto'."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(sentence)}$"):
+        AskingOptions(chat="always").read_tokenizer(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "turns"),
+    [
+        (False, {}, False),
+        (True, {}, True),
+        (True, {"chat": "always"}, True),
+        (True, {"chat": "never"}, False),
+        (False, {"chat": "always", "chat_template": CHAT_TEMPLATES["gemma"]}, True),
+        (False, {"chat_template": CHAT_TEMPLATES["gemma"]}, True),
+    ],
+)
+def test_a_conversation_is_held_where_it_is_asked_for(
+    own: bool, options: dict[str, Any], turns: bool, tmp_path: Path
+) -> None:
+    checkpoint = tiny_causal(tmp_path / "gemma", "gemma", chat=own)
+    asking = AskingOptions(**options)
+    tokenizer = asking.read_tokenizer(checkpoint)
+    pieces = assemble(asking.asked_template(NAMES), NAMES, tokenizer)
+    (turn,) = tokenizer.encode_markup("<start_of_turn>")
+    assert (turn in pieces.prefix) == turns
+
+
+def test_words_are_cut_to_the_first_tokens_that_tell_labels_apart() -> None:
+    words = (((1, 2), (1, 3), (4,)), ((5, 1),))
+    pieces = Pieces(prefix=(0,), endings=(Ending(tokens=(9,), words=words),))
+    (ending,) = first_tokens(pieces).endings
+    assert ending == Ending(tokens=(9,), words=(((1,), (4,)), ((5,),)))
+
+
+def test_a_prompt_comes_back_as_it_was_saved(checkpoint: Path, tmp_path: Path) -> None:
+    prompt = LabelPrompt(label_names=NAMES, pieces=pieces_of(checkpoint), settings=settings())
+    prompt.save(tmp_path)
+    assert LabelPrompt.load(tmp_path) == prompt

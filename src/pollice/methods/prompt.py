@@ -1,6 +1,6 @@
 """Ask a causal language model, with no labels, some examples, or a calibration from few labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,18 +13,18 @@ from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
 from pollice.models.batching import cut
 from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
-from pollice.models.labelling import LabelScorer
+from pollice.models.labelling import AskingOptions, LabelScorer
 from pollice.models.loading import TextTokenizer
-from pollice.models.options import ReadingOptions
 from pollice.models.sources import resolve_checkpoint
-from pollice.prompts import Example, Template, assemble, custom_template, default_template
+from pollice.prompts import Example, assemble
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Prompt(ReadingOptions, Method):
+class Prompt(AskingOptions, Method):
     """Label likelihoods of a causal language model, from one forward pass, calibrated."""
 
     predictor_type = LabelScorer
+    work = "prompt"
     knows_more_than_labels = True
 
     checkpoint: str = "gemma-3-270m"
@@ -37,12 +37,6 @@ class Prompt(ReadingOptions, Method):
     """The step that decides; auto: probe, platt or batch, by the labels at hand."""
     calibration_texts: int = Field(default=256, ge=0)
     """Training texts, without their labels, that batch calibration takes its shift from."""
-    template: str | None = None
-    """A prompt with {text} in it that ends where the label comes; None: the built-in questions."""
-    label_words: Mapping[str, Sequence[str]] = Field(default_factory=dict)
-    """For each label, the words that mean it; their probabilities are summed."""
-    instructions: str = ""
-    """What stands before everything, or in the system turn of a chat checkpoint."""
     max_tokens: int = Field(default=256, ge=1)
     """The most tokens of a text that are read; what is cut is counted."""
     example_tokens: int = Field(default=128, ge=1)
@@ -72,8 +66,8 @@ class Prompt(ReadingOptions, Method):
     def build(self, label_names: tuple[str, ...], rows: DrawnRows) -> LabelScorer:
         """Return the predictor that shows and calibrates on the given rows; any may be none."""
         checkpoint = resolve_checkpoint(self.checkpoint)
-        tokenizer = TextTokenizer(checkpoint)
-        template = self._template(label_names)
+        tokenizer = self.read_tokenizer(checkpoint)
+        template = self.asked_template(label_names)
         examples = self._examples(rows.shown, tokenizer)
         pieces = assemble(template, label_names, tokenizer, examples)
         scorer = LabelScorer(checkpoint, label_names, pieces, self.reading())
@@ -93,17 +87,6 @@ class Prompt(ReadingOptions, Method):
             unlabelled=self.calibration_texts,
             seed=self.seed,
         )
-
-    def _template(self, label_names: tuple[str, ...]) -> Template:
-        if self.template is None and not self.label_words:
-            template = default_template(label_names)
-        else:
-            template = custom_template(
-                self.template or "{text}\nOverall, the label of this text is",
-                self.label_words,
-                label_names,
-            )
-        return replace(template, instructions=self.instructions)
 
     def _examples(self, shown: Dataset, tokenizer: TextTokenizer) -> list[Example]:
         encoded = tokenizer.encode_texts([text.strip() for text in shown.texts])

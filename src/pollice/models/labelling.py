@@ -1,16 +1,21 @@
-"""LabelScorer: a causal language model and a prompt, as a predictor with calibration.
+"""What a causal language model is asked, and LabelScorer: such a model and calibration.
 
-Knows nothing about how examples and calibrating rows are chosen.
+Knows nothing about how examples and calibrating rows are chosen, nor about training.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pollice.errors import PromptError
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from pollice.errors import CheckpointError, PromptError
+from pollice.method import OPTIONS
 from pollice.models.batching import cut
 from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal import CausalScorer
@@ -24,7 +29,115 @@ from pollice.models.loading import (
 )
 from pollice.models.options import ReadingOptions
 from pollice.prediction import Predictor, Scores
-from pollice.prompts import Ending, Pieces
+from pollice.prompts import Ending, Pieces, Template, custom_template, default_template
+
+Chat = Literal["auto", "always", "never"]
+"""Whether texts are asked about in the turns of a conversation."""
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class AskingOptions(ReadingOptions):
+    """How a causal language model is asked for the label."""
+
+    template: str | None = None
+    """A prompt with {text} in it that ends where the label comes; None: the built-in questions."""
+    label_words: Mapping[str, Sequence[str]] = Field(default_factory=dict)
+    """For each label, the words that mean it; their probabilities are summed."""
+    instructions: str = ""
+    """What stands before everything, or in the system turn of a chat checkpoint."""
+    chat: Chat = "auto"
+    """auto: in the turns of a conversation where the checkpoint has a chat template."""
+    chat_template: str | None = None
+    """A chat template in Jinja, in place of the checkpoint's own."""
+
+    def asked_template(self, label_names: tuple[str, ...]) -> Template:
+        """Return all of the prompt but the text and the examples."""
+        if self.template is None and not self.label_words:
+            template = default_template(label_names)
+        else:
+            template = custom_template(
+                self.template or "{text}\nOverall, the label of this text is",
+                self.label_words,
+                label_names,
+            )
+        return replace(template, instructions=self.instructions)
+
+    def read_tokenizer(self, checkpoint: Path) -> TextTokenizer:
+        """Return the checkpoint's tokenizer with the chat template that is to be used, or none.
+
+        Raises:
+            CheckpointError: a conversation is asked for, but there is no chat template.
+        """
+        tokenizer = TextTokenizer(checkpoint)
+        if self.chat_template is not None:
+            tokenizer.tokenizer.chat_template = self.chat_template
+        if self.chat == "never":
+            tokenizer.tokenizer.chat_template = None
+        if self.chat == "always" and not tokenizer.has_chat_template:
+            raise CheckpointError(
+                f"chat is 'always', but the checkpoint {checkpoint} has no chat template and none "
+                "is given. Give one with chat_template, or use chat='auto'."
+            )
+        return tokenizer
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class LabelPrompt:
+    """All that is asked but the text: the same in training, in scoring, and once saved."""
+
+    label_names: tuple[str, ...]
+    pieces: Pieces
+    settings: ReadingOptions
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that is asked but the text: equal hashes ask the same."""
+        content = json.dumps([asdict(self.pieces), self.settings.max_tokens, self.settings.keep])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How long the prompt is, and its name."""
+        return {
+            "questions": len(self.pieces.endings),
+            "prefix_tokens": len(self.pieces.prefix),
+            "prompt_sha256": self.sha256,
+        }
+
+    def read(
+        self, tokenizer: TextTokenizer, texts: Sequence[str]
+    ) -> tuple[list[list[int]], list[int]]:
+        """Return the tokens of each text, cut, and how many there were before."""
+        encoded = tokenizer.encode_texts([text.strip() for text in texts])
+        kept = [cut(tokens, self.settings.max_tokens, self.settings.keep) for tokens in encoded]
+        return kept, [len(tokens) for tokens in encoded]
+
+    def check_room(self, checkpoint: Path) -> None:
+        """Refuse a prompt that leaves the checkpoint no room for a text."""
+        context = getattr(read_config(checkpoint), "max_position_embeddings", None)
+        around = len(self.pieces.prefix)
+        around += sum(len(ending.tokens) for ending in self.pieces.endings)
+        if context is not None and around + self.settings.max_tokens > context:
+            raise PromptError(
+                f"The checkpoint reads {context} tokens, but instructions, examples and question "
+                f"take {around} and a text up to {self.settings.max_tokens}. Lower shots, "
+                "example_tokens or max_tokens."
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write prompt.json."""
+        content = {**asdict(self), "sha256": self.sha256}
+        (folder / "prompt.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        content: dict[str, Any] = json.loads((folder / "prompt.json").read_text(encoding="utf-8"))
+        return cls(
+            label_names=tuple(content["label_names"]),
+            pieces=_pieces(content["pieces"]),
+            settings=ReadingOptions(**content["settings"]),
+        )
 
 
 class LabelScorer(Predictor):
@@ -41,10 +154,9 @@ class LabelScorer(Predictor):
         self.label_names = label_names
         self.calibration = calibration or Calibration()
         self._checkpoint = checkpoint
-        self._pieces = pieces
-        self._settings = settings
+        self._prompt = LabelPrompt(label_names=label_names, pieces=pieces, settings=settings)
         self._tokenizer = TextTokenizer(checkpoint)
-        _check_room(checkpoint, pieces, settings)
+        self._prompt.check_room(checkpoint)
         device = resolve_device(settings.device)
         self._model = load_causal(
             checkpoint, dtype=resolve_dtype(settings.dtype, device), device=device
@@ -54,8 +166,7 @@ class LabelScorer(Predictor):
     @property
     def prompt_sha256(self) -> str:
         """The hash of all that is asked but the text: equal hashes ask the same."""
-        content = json.dumps([asdict(self._pieces), self._settings.max_tokens, self._settings.keep])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return self._prompt.sha256
 
     @property
     def parameters(self) -> int:
@@ -65,26 +176,20 @@ class LabelScorer(Predictor):
     @property
     def facts(self) -> Mapping[str, Any]:
         """The step of the ladder that decides, what each rests on, and how long the prompt is."""
-        return {
-            **self.calibration.facts,
-            "questions": len(self._pieces.endings),
-            "prefix_tokens": len(self._pieces.prefix),
-            "prompt_sha256": self.prompt_sha256,
-        }
+        return {**self.calibration.facts, **self._prompt.facts}
 
     def label_scores(self, texts: Sequence[str]) -> LabelScores:
         """Return the scores before calibration."""
         return self._read(texts)[0]
 
     def _read(self, texts: Sequence[str]) -> tuple[LabelScores, list[int]]:
-        encoded = self._tokenizer.encode_texts([text.strip() for text in texts])
-        kept = [cut(tokens, self._settings.max_tokens, self._settings.keep) for tokens in encoded]
-        return self._scorer.score(kept), [len(tokens) for tokens in encoded]
+        kept, lengths = self._prompt.read(self._tokenizer, texts)
+        return self._scorer.score(kept), lengths
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Score texts; the ladder's other steps are variants."""
         scores, lengths = self._read(texts)
-        return self.calibration.judge(scores, lengths, self._settings.max_tokens)
+        return self.calibration.judge(scores, lengths, self._prompt.settings.max_tokens)
 
     def calibrated(self, calibration: Calibration) -> Self:
         """Take a calibration over; the loaded weights are shared."""
@@ -97,26 +202,40 @@ class LabelScorer(Predictor):
         checkpoint = folder / "checkpoint"
         checkpoint.mkdir()
         link_checkpoint(self._checkpoint, checkpoint)
-        prompt = {
-            "label_names": self.label_names,
-            "pieces": asdict(self._pieces),
-            "settings": asdict(self._settings),
-            "sha256": self.prompt_sha256,
-        }
-        (folder / "prompt.json").write_text(json.dumps(prompt, indent=2), encoding="utf-8")
+        self._prompt.save(folder)
         self.calibration.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        prompt: dict[str, Any] = json.loads((folder / "prompt.json").read_text(encoding="utf-8"))
+        prompt = LabelPrompt.load(folder)
         return cls(
             folder / "checkpoint",
-            tuple(prompt["label_names"]),
-            _pieces(prompt["pieces"]),
-            ReadingOptions(**prompt["settings"]),
+            prompt.label_names,
+            prompt.pieces,
+            prompt.settings,
             Calibration.load(folder),
         )
+
+
+def first_tokens(pieces: Pieces) -> Pieces:
+    """Return the prompt with words cut to their first tokens, which tell the labels apart.
+
+    So the answer position alone decides, as in training.
+    """
+    return replace(
+        pieces,
+        endings=tuple(
+            replace(
+                ending,
+                words=tuple(
+                    tuple((token,) for token in sorted({word[0] for word in words}))
+                    for words in ending.words
+                ),
+            )
+            for ending in pieces.endings
+        ),
+    )
 
 
 def _pieces(content: Mapping[str, Any]) -> Pieces:
@@ -132,14 +251,3 @@ def _pieces(content: Mapping[str, Any]) -> Pieces:
             for ending in content["endings"]
         ),
     )
-
-
-def _check_room(checkpoint: Path, pieces: Pieces, settings: ReadingOptions) -> None:
-    context = getattr(read_config(checkpoint), "max_position_embeddings", None)
-    around = len(pieces.prefix) + sum(len(ending.tokens) for ending in pieces.endings)
-    if context is not None and around + settings.max_tokens > context:
-        raise PromptError(
-            f"The checkpoint reads {context} tokens, but instructions, examples and question take "
-            f"{around} and a text up to {settings.max_tokens}. Lower shots, example_tokens or "
-            "max_tokens."
-        )

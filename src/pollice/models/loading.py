@@ -192,7 +192,9 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def load_causal(folder: Path, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+def load_causal(
+    folder: Path, *, dtype: torch.dtype, device: torch.device, **options: Any
+) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode; refuse those that fill gaps instead."""
     config = read_config(folder)
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
@@ -201,7 +203,7 @@ def load_causal(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Pr
             "predict its next word, so it cannot be prompted. Use a causal language model, or use "
             "this one with the method features or finetune."
         )
-    return _placed(_load(AutoModelForCausalLM, folder, dtype=dtype), device)
+    return _placed(_load(AutoModelForCausalLM, folder, dtype=dtype, **options), device)
 
 
 def load_encoder(folder: Path, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
