@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,19 @@ def test_an_outside_system_joins_by_its_table(finished: Path, tmp_path: Path) ->
     report = judge_tables(paths, seed=0)
     assert report.comparison.ranking == ("oracle", "ours")
     assert report.methods[1].evaluation.accuracy == 1.0
+
+
+def test_a_tuned_model_is_compared_with_what_it_was(finished: Path, tmp_path: Path) -> None:
+    """Variants named before are the same rows judged before tuning; no other variant is."""
+    table = Predictions.read(finished / "baseline" / "predictions.parquet")
+    turned = 1 - table.probabilities
+    variants = {"before": turned, "raw": turned}
+    replace(table, variants=variants).write(tmp_path / "tuned.parquet")
+    (method,) = judge_tables({"tuned": tmp_path / "tuned.parquet"}, seed=0).methods
+    (pair,) = method.tuning
+    assert (pair.a, pair.b) == ("after", "before")
+    before = 1 - method.evaluation.accuracy
+    assert pair.difference == pytest.approx(method.evaluation.accuracy - before)
 
 
 def test_tables_of_other_rows_are_refused(finished: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import TypeAdapter
 
-from pollice.comparison import Comparison, compare
+from pollice.comparison import Comparison, Pair, compare
 from pollice.data import Dataset
 from pollice.metrics import Evaluation, abstain, evaluate
 from pollice.prediction import Predictions
@@ -42,7 +42,7 @@ def judge(folder: Path, content: Mapping[str, Any], data: DataReport, test: Data
     seed, below = content["seed"], content.get("abstain_below")
     texts = dict(zip(test.ids, test.texts, strict=True))
     methods = tuple(
-        _method_report(folder / name, content["methods"][name], run, below, texts)
+        _method_report(folder / name, content["methods"][name], run, (seed, below), texts)
         for name, run in runs.items()
     )
     return Report(
@@ -103,6 +103,7 @@ def judge_tables(
                 cost=unknown,
                 training=(),
                 mistakes=(),
+                tuning=_tuning(run, abstain_below, seed),
             )
             for name, run in runs.items()
         ),
@@ -120,9 +121,10 @@ def _method_report(
     folder: Path,
     options: Mapping[str, Any],
     run: Predictions,
-    below: float | None,
+    judged_by: tuple[int, float | None],
     texts: Mapping[str, str],
 ) -> MethodReport:
+    seed, below = judged_by
     cost = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
     labels_used = cost.pop("labels_used")
     log = folder / "training.jsonl"
@@ -139,10 +141,20 @@ def _method_report(
         training=tuple(json.loads(line) for line in lines),
         mistakes=_mistakes(abstain(run, below), texts),
         facts=_held(folder / "facts.json", dict[str, Any]) or {},
+        tuning=_tuning(run, below, seed),
         spread=_spread(folder / "draws", evaluation, below),
         canary=_held(folder / "canary.json", Canary),
         attack=_held(folder / "attack.json", Attack),
     )
+
+
+def _tuning(run: Predictions, below: float | None, seed: int) -> tuple[Pair, ...]:
+    """Compare a tuned model with what it was before: variants of that name on the same rows."""
+    before = [name for name in run.variants if name.partition(" ")[0] == "before"]
+    if not before:
+        return ()
+    runs = {"after": run, **{name: run.variant(name) for name in before}}
+    return tuple(pair for pair in _compare(runs, seed, below).pairs if pair.a == "after")
 
 
 def _held(path: Path, kind: type[T]) -> T | None:

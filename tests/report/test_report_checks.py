@@ -8,6 +8,8 @@ import pytest
 from report_samples import five_methods, method_report, predictions, probed_methods, report_of
 from rich.console import Console
 
+from pollice.comparison import compare
+from pollice.metrics import evaluate
 from pollice.report import Canary, Report, headline, show, to_html, to_json, to_markdown, wording
 from pollice.report.checks import canary_verdict, sections
 
@@ -116,3 +118,47 @@ def test_a_hostile_fact_is_shown_as_text() -> None:
 def test_an_abstaining_comparison_is_not_held_against_the_majority() -> None:
     """Its accuracy is a worst case, which may lie below the majority's share."""
     assert "has learnt anything" not in headline(probed_methods())
+
+
+def tuned_report() -> Report:
+    after, before = predictions(0.9), predictions(0.7, seed=3)
+    pairs = compare({"after": after, "before": before}).pairs
+    tuned = method_report(
+        "lora",
+        after,
+        variants={"before": evaluate(before)},
+        tuning=pairs,
+        training=(
+            {"step": 1, "epoch": 0.5, "loss": 2.0},
+            {"step": 2, "epoch": 1, "loss": 1.0},
+            {"step": 2, "epoch": 1, "train_accuracy": 0.8, "validation_loss": 0.25},
+        ),
+    )
+    return report_of([tuned], {"lora": after})
+
+
+def test_a_tuned_model_stands_beside_what_it_was() -> None:
+    table = sections(tuned_report())[0].table
+    assert table is not None
+    (pair,) = tuned_report().methods[0].tuning
+    evaluation = tuned_report().methods[0].variants["before"]
+    assert [row.cells[0] for row in table.rows] == ["lora, after", "lora, before"]
+    assert table.rows[1].cells == (
+        "lora, before",
+        wording.accuracy(evaluation),
+        *(f"{label.accuracy:.3f}" for label in evaluation.per_label.values()),
+        "better",
+        wording.difference(pair),
+        "<0.001",
+    )
+
+
+def test_the_losses_of_each_epoch_stand_in_the_full_report() -> None:
+    """The training loss is the mean over the epoch's steps; what was not judged has none."""
+    assert len(sections(tuned_report())) == 1
+    table = sections(tuned_report(), full=True)[1].table
+    assert table is not None
+    assert [row.cells for row in table.rows] == [
+        ("lora", "1", "1.500", "0.250", "0.800", wording.NOTHING)
+    ]
+    assert "## Losses by epoch" in to_markdown(tuned_report())

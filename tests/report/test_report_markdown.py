@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 from hostile import hostile_report
 from report_samples import five_methods, simple_report
@@ -45,3 +46,20 @@ def test_hostile_text_is_no_html() -> None:
 def test_the_conclusion_stands_first() -> None:
     report = five_methods()
     assert to_markdown(report).splitlines()[2] == f"**{escape(headline(report))}**"
+
+
+def test_planned_memory_stands_beside_the_measured() -> None:
+    report = five_methods()
+    planned = replace(
+        report.methods[0],
+        cost=replace(report.methods[0].cost, predicted_memory_mib=812.4),
+    )
+    text = to_markdown(replace(report, methods=(planned, *report.methods[1:])))
+    (head,) = (line for line in text.splitlines() if line.startswith("| method | accuracy"))
+    assert head.endswith("| peak MiB | planned MiB |")
+    (row,) = (
+        line
+        for line in text.splitlines()
+        if line.startswith(f"| {planned.name} |") and "812" in line
+    )
+    assert row.endswith("| 812 |")

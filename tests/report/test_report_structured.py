@@ -13,7 +13,8 @@ METHOD = {
     *("method", "options", "labels_used", "accuracy", "accuracy_interval", "per_label"),
     *("macro_f1", "matthews", "log_loss", "expected_calibration_error", "coverage"),
     *("truncated_rows", "fit_seconds", "predict_seconds", "predict_rows_per_second"),
-    *("peak_memory_mib", "parameters", "variants"),
+    *("peak_memory_mib", "peak_device_memory_mib", "predicted_memory_mib", "memory_changes"),
+    *("parameters", "variants"),
 }
 DATA = {
     *("source", "rows", "labels", "train_rows", "validation_rows", "test_rows"),

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from report_samples import method_report, predictions, report_of, simple_report
+from report_samples import five_methods, method_report, predictions, report_of, simple_report
 
 from pollice.comparison import Comparison, Pair, Verdict
 from pollice.report import Report, headline, resolution, wording
@@ -151,4 +151,18 @@ def test_one_line_has_no_line_break_of_any_kind() -> None:
 def test_every_abbreviation_of_the_tables_is_in_the_glossary() -> None:
     assert {"Log loss", "ECE", "Macro F1", "MCC", "ROC AUC", "Holm", "McNemar", "Interval"} <= set(
         wording.GLOSSARY
+    )
+
+
+def test_a_method_that_was_made_to_fit_is_named_with_what_was_changed() -> None:
+    report = five_methods()
+    assert wording.changes_to_fit(report) == ()
+    changed = report.methods[2]
+    cost = replace(changed.cost, memory_changes={"micro_batch_tokens": 512, "recompute": True})
+    methods = tuple(
+        replace(method, cost=cost) if method is changed else method for method in report.methods
+    )
+    assert wording.changes_to_fit(replace(report, methods=methods)) == (
+        f"{changed.name} was run with micro_batch_tokens = 512 and recompute = True to fit into "
+        "memory, which leaves its numbers as they are but for rounding.",
     )

@@ -71,9 +71,9 @@ class TuningOptions(ReadingOptions):
     """How often every training row is seen; the best epoch by validation log loss is kept."""
     patience: int | None = Field(default=2, ge=1)
     """Training ends after so many epochs without a better one; none: after all epochs."""
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=8, ge=1)
     """Rows of a training step; they go through the model in parts of at most batch_tokens."""
-    learning_rate: float = Field(default=2e-4, gt=0, le=1)
+    learning_rate: float = Field(default=5e-4, gt=0, le=1)
     """The highest rate; it rises during warm-up, then falls to 0 along a cosine."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW's decay."""
@@ -87,7 +87,7 @@ class TuningOptions(ReadingOptions):
     """Whether activations are computed again in the backward pass: less memory, more time."""
     max_tokens: int = Field(default=256, ge=1)
     """The most tokens of a text that are read; what is cut is counted."""
-    batch_tokens: int = Field(default=1024, ge=1)
+    batch_tokens: int = Field(default=512, ge=1)
     """The most tokens that go through the model at once; fewer take less memory."""
     merge: bool = False
     """Whether the saved predictor has the adapter added to its weights: faster, slightly rounded,

@@ -3,9 +3,10 @@
 Knows nothing about terminals, Markdown or HTML.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pollice.metrics import Evaluation
 from pollice.report import wording
 from pollice.report.contents import Canary, FlipRate, MethodReport, Report, Spread
 from pollice.report.tables import Column, Row, Table
@@ -25,6 +26,8 @@ def sections(report: Report, *, full: bool = False) -> tuple[Section, ...]:
     return tuple(
         section
         for section in (
+            _tunings(report),
+            _losses(report) if full else None,
             _abstention(report),
             _spreads(report),
             _canaries(report),
@@ -32,6 +35,72 @@ def sections(report: Report, *, full: bool = False) -> tuple[Section, ...]:
         )
         if section
     )
+
+
+def _tunings(report: Report) -> Section | None:
+    tuned = [method for method in report.ranked if method.tuning]
+    if not tuned:
+        return None
+    label_names = tuple(report.best.evaluation.per_label)
+    columns = (
+        Column("method", numeric=False),
+        Column("accuracy [95 %]"),
+        *(Column(name) for name in label_names),
+        Column("after is", numeric=False),
+        Column("points [95 %]"),
+        Column("p (Holm)"),
+    )
+    rows = tuple(row for method in tuned for row in _tuning_rows(method, label_names))
+    sentence = "The same test rows, judged by the model as it came and as it was tuned."
+    table = Table("Accuracy, overall and of each label's own rows", columns, rows)
+    return Section("Before and after tuning", (sentence,), table)
+
+
+def _tuning_rows(method: MethodReport, label_names: Sequence[str]) -> Iterator[Row]:
+    yield Row((f"{method.name}, after", *_accuracies(method.evaluation, label_names), "", "", ""))
+    for pair in method.tuning:
+        yield Row(
+            (
+                f"{method.name}, {pair.b}",
+                *_accuracies(method.variants[pair.b], label_names),
+                pair.verdict,
+                wording.difference(pair),
+                wording.probability(pair.p_adjusted),
+            )
+        )
+
+
+def _accuracies(evaluation: Evaluation, label_names: Sequence[str]) -> tuple[str, ...]:
+    labels = (wording.share(evaluation.per_label[name].accuracy) for name in label_names)
+    return wording.accuracy(evaluation), *labels
+
+
+def _losses(report: Report) -> Section | None:
+    columns = (
+        Column("method", numeric=False),
+        Column("epoch"),
+        Column("training loss"),
+        Column("validation loss"),
+        Column("training accuracy"),
+        Column("validation accuracy"),
+    )
+    rows = tuple(row for method in report.ranked for row in _epoch_rows(method))
+    table = Table("The mean loss and the accuracy of each epoch", columns, rows)
+    return Section("Losses by epoch", (), table) if rows else None
+
+
+def _epoch_rows(method: MethodReport) -> Iterator[Row]:
+    losses: list[float] = []
+    for line in method.training:
+        if "loss" in line:
+            losses.append(line["loss"])
+        else:
+            told = [line.get(name) for name in ("validation_loss", "train_accuracy")]
+            told.append(line.get("validation_accuracy"))
+            mean = sum(losses) / len(losses) if losses else None
+            cells = (wording.share(value) for value in (mean, *told))
+            yield Row((method.name, f"{line['epoch']:g}", *cells))
+            losses = []
 
 
 def _abstention(report: Report) -> Section | None:

@@ -21,7 +21,20 @@ class Cost:
     predict_seconds: float
     predict_rows_per_second: float
     peak_memory_mib: float
+    """Of the process."""
     parameters: int
+    peak_device_memory_mib: float | None = None
+    """Of the GPU, where one was used."""
+    predicted_memory_mib: float | None = None
+    """What was planned before anything was loaded: for the GPU where one is used."""
+    memory_changes: Mapping[str, Any] = field(default_factory=dict)
+    """Options that were set otherwise than asked for, so that the method fits into memory."""
+
+    @property
+    def peak_mib(self) -> float:
+        """The peak of the memory that is scarcer: the GPU's where one was used."""
+        device = self.peak_device_memory_mib
+        return self.peak_memory_mib if device is None else device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +113,8 @@ class MethodReport:
     mistakes: tuple[Mistake, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What fitting decided or found."""
+    tuning: tuple[Pair, ...] = ()
+    """The method against each variant that is its model before tuning, on the same test rows."""
     spread: Spread | None = None
     canary: Canary | None = None
     attack: Attack | None = None

@@ -70,7 +70,7 @@ def to_html(report: Report) -> str:
         costs=plots.cost_plots(report),
         costs_numbered=len(report.methods) > plots.MOST_NAMED,
         cutting=wording.cutting(report),
-        silences=wording.silences(report),
+        silences=(*wording.silences(report), *wording.changes_to_fit(report)),
         truncation=tables.truncation_table(report),
         checks=checks.sections(report, full=True),
         labels_table=tables.labels_table,

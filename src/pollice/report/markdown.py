@@ -22,6 +22,7 @@ def to_markdown(report: Report) -> str:
         blocks += ["## Pairs", _table(tables.pairs_table(report.pairs))]
     blocks += ["## Rows cut", escape(wording.cutting(report))]
     blocks += [escape(sentence) for sentence in wording.silences(report)]
+    blocks += [escape(sentence) for sentence in wording.changes_to_fit(report)]
     blocks += [_table(tables.truncation_table(report))] if report.any_cut else []
     blocks += [block for section in checks.sections(report, full=True) for block in _check(section)]
     blocks.append("## Most confident mistakes")

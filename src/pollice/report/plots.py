@@ -126,7 +126,7 @@ def cost_plots(report: Report) -> list[Figure]:
     costs: list[tuple[str, str, Callable[[Cost], float]]] = [
         ("Time to fit", "seconds to fit", lambda cost: cost.fit_seconds),
         ("Speed", "rows per second", lambda cost: cost.predict_rows_per_second),
-        ("Memory", "peak memory, MiB", lambda cost: cost.peak_memory_mib),
+        ("Memory", "peak memory, MiB", lambda cost: cost.peak_mib),
     ]
     return [_cost_plot(report, title, unit, read) for title, unit, read in costs]
 

@@ -47,6 +47,7 @@ def _method(method: MethodReport) -> dict[str, Any]:
         "training": method.training,
         "mistakes": method.mistakes,
         "facts": method.facts,
+        "tuning": method.tuning,
         "spread": method.spread,
         "canary": method.canary,
         "attack": method.attack,

@@ -45,12 +45,14 @@ def results_table(report: Report, *, full: bool = False) -> Table:
     titles = ["accuracy [95 %]", "log\nloss", "ECE"]
     titles += ["macro\nF1", "MCC", "ROC\nAUC"] if full else []
     titles += ["labels\nused", "fit s", "rows/s", "peak\nMiB"]
+    titles += ["planned\nMiB"] if full else []
     rows = []
     for method in report.ranked:
         kind: Kind = "best" if report.pairs and method.name == report.best.name else "method"
-        rows.append(Row((method.name, *_scores(method.evaluation, full), *_costs(method)), kind))
+        costs = _costs(method, full)
+        rows.append(Row((method.name, *_scores(method.evaluation, full), *costs), kind))
         rows += [
-            Row((name, *_scores(variant, full), "", "", "", ""), "variant")
+            Row((name, *_scores(variant, full), *("" for _ in costs)), "variant")
             for name, variant in method.variants.items()
         ]
     majority = ("majority label", wording.share(report.majority_accuracy))
@@ -68,13 +70,18 @@ def _scores(evaluation: Evaluation, full: bool) -> tuple[str, ...]:
     return (*written, wording.share(evaluation.roc_auc)) if full else written
 
 
-def _costs(method: MethodReport) -> tuple[str, ...]:
-    return (
+def _costs(method: MethodReport, full: bool) -> tuple[str, ...]:
+    cost = method.cost
+    written = (
         wording.count(method.labels_used),
-        wording.quantity(method.cost.fit_seconds),
-        wording.quantity(method.cost.predict_rows_per_second),
-        wording.quantity(method.cost.peak_memory_mib),
+        wording.quantity(cost.fit_seconds),
+        wording.quantity(cost.predict_rows_per_second),
+        wording.quantity(cost.peak_mib),
     )
+    if not full:
+        return written
+    planned = cost.predicted_memory_mib
+    return (*written, wording.NOTHING if planned is None else wording.quantity(planned))
 
 
 def pairs_table(pairs: Sequence[Pair]) -> Table:

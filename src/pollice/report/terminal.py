@@ -31,7 +31,7 @@ def show(report: Report, console: Console) -> None:
     _checks(report, console)
     console.print()
     _say(console, wording.cutting(report))
-    for sentence in wording.silences(report):
+    for sentence in (*wording.silences(report), *wording.changes_to_fit(report)):
         _say(console, sentence)
     _say(console, wording.resolution(report))
     console.print()

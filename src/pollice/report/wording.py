@@ -6,6 +6,7 @@ Knows nothing about terminals, Markdown or HTML.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pollice.comparison import Pair
 from pollice.metrics import Evaluation
@@ -77,6 +78,10 @@ GLOSSARY: Mapping[str, str] = {
     "Flip rate": (
         "How often a sentence put into a rightly judged text makes the method answer the wrong "
         "label that the sentence asks for."
+    ),
+    "Planned": (
+        "The peak of memory that was computed before anything was loaded, for the GPU where one is "
+        "used."
     ),
     "Cut": "A row longer than the method can read, of which a part was left out.",
 }
@@ -250,6 +255,20 @@ def silences(report: Report) -> tuple[str, ...]:
         for method in report.ranked
         if method.evaluation.coverage < 1 and method.evaluation.abstain_below is None
     )
+
+
+def changes_to_fit(report: Report) -> tuple[str, ...]:
+    """Return one sentence for each method that was changed so that it fits into memory."""
+    return tuple(
+        f"{one_line(method.name)} was run with {_options(method.cost.memory_changes)} to fit into "
+        "memory, which leaves its numbers as they are but for rounding."
+        for method in report.ranked
+        if method.cost.memory_changes
+    )
+
+
+def _options(changes: Mapping[str, Any]) -> str:
+    return listed(f"{name} = {value}" for name, value in changes.items())
 
 
 def _unanswered(evaluation: Evaluation) -> str:
