@@ -9,7 +9,7 @@ prefix, the text and itself only. So all endings, and all words of several token
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from pollice.models.calibration import LabelScores
 from pollice.prompts import Ending, Pieces
 
 _PREFIX_TOKENS = 512  # a long prefix is run in steps of this many, to bound its memory
+_VOCABULARY_ROWS = 16384  # so many rows of the output embedding are float32 at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +176,8 @@ class CausalScorer:
                 for node, _ in word[1:]
             }
         )
-        normalizers = {node: self._logits(states[:, node]).logsumexp(dim=-1) for node in later}
+        sums = self._logsumexp(states[:, later])
+        normalizers = {node: sums[:, number] for number, node in enumerate(later)}
         questions = [
             torch.stack(
                 [
@@ -196,18 +198,28 @@ class CausalScorer:
         """Return a word's log-likelihood, up to what all words of its question share."""
         total = torch.zeros(len(states), device=states.device)
         for node, token in word:
-            total = total + self._logits(states[:, node], [token])[:, 0]
+            total = total + self._logits(states[:, node], slice(token, token + 1))[:, 0]
             if node in normalizers:
                 total = total - normalizers[node]
         return total
 
-    def _logits(self, states: Tensor, tokens: Sequence[int] | None = None) -> Tensor:
-        """Return logits in float32, of some tokens only or of the whole vocabulary."""
+    def _logsumexp(self, states: Tensor) -> Tensor:
+        """Return the logsumexp over the whole vocabulary's logits, ``(rows, nodes)``."""
+        if not states.shape[1]:
+            return states.new_zeros(states.shape[:2])
+        words = len(cast(Any, self._model.get_output_embeddings()).weight)
+        parts = [
+            self._logits(states, slice(start, start + _VOCABULARY_ROWS)).logsumexp(dim=-1)
+            for start in range(0, words, _VOCABULARY_ROWS)
+        ]
+        return torch.stack(parts).logsumexp(dim=0)
+
+    def _logits(self, states: Tensor, tokens: slice) -> Tensor:
+        """Return the logits of some tokens in float32: ``(..., tokens)``."""
         head: Any = self._model.get_output_embeddings()
-        rows = head.weight if tokens is None else head.weight[list(tokens)]
-        logits: Tensor = states.float() @ rows.float().T
+        logits: Tensor = states.float() @ head.weight[tokens].float().T
         if getattr(head, "bias", None) is not None:
-            logits = logits + (head.bias if tokens is None else head.bias[list(tokens)]).float()
+            logits = logits + head.bias[tokens].float()
         softcap = getattr(self._model.config, "final_logit_softcapping", None)
         return softcap * torch.tanh(logits / softcap) if softcap else logits
 
