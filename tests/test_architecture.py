@@ -11,18 +11,18 @@ import pollice
 
 ROOT = Path(pollice.__file__).parent
 ROWS = (
-    {"errors", "progress", "cost"},
+    {"errors", "progress", "processes", "cost"},
     {"fetching", "folders"},
     {"catalogue", "reading", "cleaning"},
     {"data", "duplicates", "prediction"},
     {"prompts", "method", "splits", "metrics", "comparison", "tables"},
     {"models", "storage", "report"},
-    {"methods", "judging", "robustness"},
+    {"methods", "judging", "robustness", "claims", "fitting"},
     {"experiment", "sklearn", "unlabelled"},
-    {"listings", "bars", "settings", "serve", "scale"},
+    {"listings", "bars", "settings", "arguments", "serve", "scale"},
     {"cli"},
 )
-HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "gguf"}
+HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "gguf", "peft", "trl"}
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 PRINTERS = {"cli", "listings", "report.terminal"}
 MODULES = {

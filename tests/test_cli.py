@@ -229,12 +229,14 @@ def test_known_labels_are_carried_into_the_table(
 def test_lists_name_every_method_and_entry(invoke: Invoke) -> None:
     code, output, error = invoke("methods")
     assert (code, error) == (0, "")
-    assert re.findall(r"^(\w+)  ", output, re.MULTILINE)[:5] == [
+    assert re.findall(r"^(\w+)  ", output, re.MULTILINE)[:7] == [
         "baseline",
         "features",
         "finetune",
+        "lora",
         "nli",
         "prompt",
+        "trainer",
     ]
     code, output, error = invoke("fetch", "--list")
     assert (code, error) == (0, "")
@@ -265,3 +267,79 @@ def test_a_mistake_in_a_real_process_ends_in_2(tmp_path: Path) -> None:
         "Error: Expected a file, a folder, hub:owner/name@revision or a data set of the catalogue, "
         "but there is no 'nope.csv'. Check the name.\n"
     )
+
+
+def test_inspect_prints_the_tables_of_the_report(invoke: Invoke) -> None:
+    code, output, error = invoke("inspect", "mistral-7b-instruct")
+    assert (code, error) == (0, "")
+    cells = dict(re.findall(r"^(\S.*?)  +(\S.*?) *$", output, re.MULTILINE))
+    assert cells["width (dim, d_model)"] == "4096"
+    assert cells["feed-forward width (hidden_dim)"] == "14336"
+    assert cells["feed-forward hidden (both halves of the gate)"] == "28672"
+    assert cells["key/value heads (n_kv_heads)"] == "8"
+    assert cells["window (window_size)"] == "4096"
+    assert cells["all parameters"] == "7,241,732,096"
+    assert cells["keys and values of a token, bf16"] == "131,072 bytes"
+    code, output, _ = invoke("inspect", "gemma-2b", "--vocabulary", "256128", "--json")
+    assert code == 0
+    assert json.loads(output)["embedding_parameters"] == 524_550_144
+    output = invoke("inspect", "gemma-3-270m")[1]
+    assert "512 (in 15 of 18 layers)" in output
+
+
+PLAN = ("plan", "finetune", "--set", "finetune.dtype=float32", "--set", "finetune.device=cpu")
+
+
+def test_plan_shows_every_way_and_what_to_set(invoke: Invoke) -> None:
+    code, output, error = invoke(*PLAN, "--memory", "64GiB")
+    assert (code, error) == (0, "")
+    assert output.startswith("finetune may use 64.00 GiB of memory (as --memory says).\n\nway ")
+    assert "It fits" not in output
+    code, output, _ = invoke(*PLAN, "--memory", "1100MiB")
+    assert code == 0
+    assert output.splitlines()[-1].startswith("It fits, with other numbers: --set finetune.")
+    ways = json.loads(invoke(*PLAN, "--memory", "64GiB", "--json")[1])["ways"]
+    assert [way["taken"] for way in ways][:2] == [True, False]
+
+
+def test_plan_takes_the_lengths_of_the_texts(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(TABLE)
+    sizes = [
+        json.loads(invoke(*PLAN, *more, "--memory", "64GiB", "--json")[1])["ways"][0]["bytes"]
+        for more in ((), ("--data", "data.csv"))
+    ]
+    assert sizes[1] < sizes[0]
+
+
+def test_plan_refuses_with_the_same_table(invoke: Invoke) -> None:
+    code, output, error = invoke("plan", "features", "--model", "minilm", "--memory", "200MiB")
+    assert (code, output) == (2, "")
+    assert error.startswith("Error: features needs ")
+    assert "may use 200 MiB of memory (as --memory says). Allow it --memory " in error
+    assert "\n\nway " in error
+    assert "libraries" in error
+
+
+def test_a_run_that_does_not_fit_is_refused_and_leaves_nothing(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "data.csv").write_text(TABLE)
+    code, output, error = invoke(
+        "train", "baseline", "--data", "data.csv", "--memory", "20MiB", "-o", "run"
+    )
+    assert (code, output) == (2, "")
+    assert "Error: baseline needs " in error
+    assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
+def test_the_budget_is_no_part_of_the_experiment(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(TABLE)
+    assert invoke("train", "baseline", "--data", "data.csv")[0] == 0
+    code, _, error = invoke("train", "baseline", "--data", "data.csv", "--memory", "64GiB")
+    assert code == 0
+    assert "baseline is finished already" in error
+    (run,) = (tmp_path / "runs").iterdir()
+    assert "memory" not in (run / "experiment.toml").read_text()
+    cost = json.loads((run / "baseline" / "cost.json").read_text())
+    assert cost["memory_changes"] == {}
+    assert cost["predicted_memory_mib"] == pytest.approx(cost["peak_memory_mib"], rel=0.2)

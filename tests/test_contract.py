@@ -39,12 +39,25 @@ ROWS: dict[str, Row] = {
     "baseline": Row(labels_used=160),
     "features": Row(labels_used=160, build=_BERT, options={"max_tokens": 48}),
     "finetune": Row(labels_used=160, build=_BERT, options=_TRAINING),
+    "lora": Row(
+        labels_used=160,
+        build=partial(tiny_causal, family="gemma3"),
+        options={
+            "epochs": 4,
+            "learning_rate": 0.01,
+            "batch_size": 8,
+            "max_tokens": 48,
+            "questions": "each",
+            "judge_before": False,  # a loaded predictor does not: see tests/models/test_tuned.py
+        },
+    ),
     "nli": Row(labels_used=32, build=taught_entailment, options={"labels": 32, "max_tokens": 48}),
     "prompt": Row(
         labels_used=98,
         build=partial(tiny_causal, family="gemma3"),
         options={"shots": 2, "labels": 96, "max_tokens": 48, "label_words": {}},
     ),
+    "trainer": Row(labels_used=160, build=_BERT, options=_TRAINING),
 }
 ORDERS = [
     ("negative", "positive"),

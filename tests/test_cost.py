@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pollice.cost import measured
+from pollice.cost import Meter, free_bytes, measured, resident_bytes
 
 MIB = 2**20
 
@@ -39,3 +39,21 @@ def test_the_peak_is_that_of_the_block_and_not_of_what_came_before() -> None:
         pass
     assert large.peak_memory_mib > small.peak_memory_mib + 250
     assert after.peak_memory_mib < large.peak_memory_mib - 250
+
+
+def test_what_is_resident_and_what_is_free_are_bytes_of_this_machine() -> None:
+    before = resident_bytes()
+    held = b"\1" * (200 * MIB)
+    after = resident_bytes()
+    assert 190 * MIB < after - before < 260 * MIB
+    assert 0 < free_bytes() < 2**50
+    del held
+
+
+def test_without_a_gpu_no_peak_of_one_is_told() -> None:
+    with measured() as meter:
+        pass
+    assert meter.peak_device_memory_mib is None
+    assert meter.highest_on_device(Meter()) is None
+    assert Meter(peak_device_memory_mib=3).highest_on_device(Meter(peak_device_memory_mib=5)) == 5
+    assert Meter(peak_device_memory_mib=3).highest_on_device(Meter()) == 3

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from conftest import InstallMethod
+from pollice.claims import read_toml
 from pollice.errors import OptionError, PolliceError, RunError, SplitError
 from pollice.experiment import (
     DataSource,
     Experiment,
     default_folder,
     read_experiment,
-    read_toml,
     run_experiment,
 )
 from pollice.folders import is_complete
@@ -300,7 +300,12 @@ def test_what_an_interrupted_method_wrote_is_kept(
     plan = experiment(opinions, crash={"ready": str(tmp_path / "ready")})
     with pytest.raises(RuntimeError, match=r"^out of luck$"):
         run_experiment(plan, tmp_path / "run")
-    assert files(tmp_path / "run") == [".work/crash/training.jsonl", "data.json", "experiment.toml"]
+    assert files(tmp_path / "run") == [
+        ".work/crash/plan.json",
+        ".work/crash/training.jsonl",
+        "data.json",
+        "experiment.toml",
+    ]
 
 
 def test_a_label_that_training_never_saw_is_refused(opinions: Path, tmp_path: Path) -> None:

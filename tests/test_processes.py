@@ -17,4 +17,4 @@ def test_of_several_one_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RANK", str(rank))
         assert processes.number() == rank
         assert processes.is_first() == (rank == 0)
-        assert processes.are_several()
+        assert (processes.count(), processes.are_several()) == (4, True)

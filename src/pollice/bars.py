@@ -1,8 +1,9 @@
-"""Stages shown as progress bars on a terminal: how far, how fast, how long still.
+"""Work shown on standard error: stages as bars (how far, how fast, how long still), and messages.
 
-Knows nothing about the work: it listens to `pollice.progress`.
+Knows nothing about the work: it listens to `pollice.progress` and to the log.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from pollice.processes import is_first
 from pollice.progress import Advance, listening
 
 
@@ -71,3 +73,30 @@ def shown_on(console: Console) -> Iterator[None]:
     finally:
         if progress.tasks:  # stopping prints the end of a line, even where no bar was shown
             progress.stop()
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Show bars and messages on standard error while work goes on; of the first process only."""
+    console = Console(stderr=True, quiet=not is_first())
+    logger = logging.getLogger("pollice")
+    handler = _ConsoleHandler(console)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with shown_on(console):
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints messages above the bars."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        self._console.print(record.getMessage(), markup=False, highlight=False)

@@ -1,48 +1,28 @@
-"""The command line: `pollice compare`, `train`, `predict`, `evaluate`, `data`, `fetch`, `methods`.
+"""The command line: every command, what it prints and how it ends.
 
 Knows nothing about how anything is done. Whatever is slow to import is imported by the command
 that needs it, so that `pollice --help` answers at once.
 """
 
 import json
-import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pollice.errors import OptionError, PolliceError, PredictionsError
-from pollice.settings import check_distinct, content_of, read_fields
+from pollice import processes
+from pollice.arguments import ABSTAIN, JSON, MEMORY, OUT, OUTPUT, SET, probing, reading, splitting
+from pollice.errors import Interrupted, OptionError, PolliceError, PredictionsError
+from pollice.settings import check_distinct, content_of, options_of, read_fields
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pollice.data import ReadOptions
+    from pollice.models.footprint import Lengths
     from pollice.report import Report
-
-Command = Callable[..., Any]
-
-_OUT = click.option(
-    "--out", "-o", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
-)
-_ABSTAIN = click.option(
-    "--abstain-below",
-    type=float,
-    metavar="P",
-    help="Leave rows without an answer whose highest probability is below P.",
-)
-_OUTPUT = click.option(
-    "--output",
-    "-o",
-    required=True,
-    type=click.Path(path_type=Path),
-    help=".parquet, .csv or .jsonl",
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 def main() -> None:
@@ -55,9 +35,25 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except PolliceError as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(error)
         code = error.exit_code
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(error: PolliceError) -> None:
+    """Print an error: of several processes, the first alone says that all were interrupted."""
+    if isinstance(error, Interrupted):
+        if processes.is_first():
+            click.echo(str(error), err=True)
+        return
+    who = "" if processes.is_first() else f" in process {processes.number()}"
+    click.echo(f"Error{who}: {error}", err=True)
+
+
+def _working() -> AbstractContextManager[None]:
+    from pollice.bars import working
+
+    return working()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -70,75 +66,17 @@ def app() -> None:
     """
 
 
-def _reading(command: Command) -> Command:
-    """Add the options that say how a source is read."""
-    for option in reversed(
-        [
-            click.option("--text-column", help="The column of texts [default: found]."),
-            click.option("--label-column", help="The column of labels [default: found]."),
-            click.option("--id-column", help="The column of ids [default: found, or row numbers]."),
-            click.option("--split-column", help="The column that says train, validation or test."),
-            click.option("--label-names", help="Names of label codes: 0=negative,1=positive."),
-            click.option("--keep-html", is_flag=True, help="Leave tags and entities in the texts."),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-def _splitting(command: Command) -> Command:
-    """Add the options that choose data and split."""
-    for option in reversed(
-        [
-            click.option("--data", "source", help="A file, folder, catalogue name or hub:NAME."),
-            click.option("--test", "test", help="A source of its own for the test rows."),
-            click.option("--limit", type=click.IntRange(1), help="Take a sample of N rows."),
-            click.option("--train-rows", type=click.IntRange(1), help="Balanced training rows."),
-            click.option("--validation-rows", type=click.IntRange(1), help="Balanced rows."),
-            click.option("--test-rows", type=click.IntRange(1), help="Balanced test rows."),
-            click.option(
-                "--seed", type=click.IntRange(0), help="Of split and methods [default: 0]."
-            ),
-            click.option(
-                "--set", "settings", multiple=True, help="METHOD.option=value; repeatable."
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-def _probing(command: Command) -> Command:
-    """Add the options that ask for more than the accuracy."""
-    for option in reversed(
-        [
-            _ABSTAIN,
-            click.option(
-                "--canary",
-                is_flag=True,
-                help="Also fit on shuffled labels: who still beats chance is leaking.",
-            ),
-            click.option(
-                "--attack",
-                is_flag=True,
-                help="Also inject 40 sentences into test texts, and count what flips.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
 @app.command()
 @click.argument("experiment", required=False, type=click.Path(path_type=Path))
 @click.option("--method", "names", multiple=True, help="NAME, or NAME=METHOD; repeatable.")
-@_splitting
-@_probing
-@_reading
-@_OUT
-@_JSON
+@splitting
+@probing
+@reading
+@MEMORY
+@OUT
+@JSON
 def compare(
-    experiment: Path | None, names: tuple[str, ...], out: Path | None, as_json: bool, **given: Any
+    experiment: Path | None, names: tuple[str, ...], out: Path | None, **given: Any
 ) -> None:
     """Compare methods on the same rows; without arguments, on the demo's reviews.
 
@@ -147,23 +85,24 @@ def compare(
     so does a finished one, when --abstain-below, --canary or --attack is added.
     """
     place = "the experiment" if experiment is None else str(experiment)
-    _run(content_of(experiment, names, given), place, out, as_json=as_json)
+    _run(content_of(experiment, names, given), place, out, given)
 
 
 @app.command()
 @click.argument("method")
-@_splitting
-@_probing
-@_reading
-@_OUT
-@_JSON
-def train(method: str, out: Path | None, as_json: bool, **given: Any) -> None:
+@splitting
+@probing
+@reading
+@MEMORY
+@OUT
+@JSON
+def train(method: str, out: Path | None, **given: Any) -> None:
     """Train one METHOD, judge it on the test rows, and save its predictor."""
     if given["source"] is None:
         raise OptionError("Expected data to train on, but none are named. Add --data FILE.")
     content = content_of(None, (method,), given)
-    folder = _run(content, "the experiment", out, as_json=as_json)
-    if not as_json:
+    folder = _run(content, "the experiment", out, given)
+    if processes.is_first() and not given["as_json"]:
         click.echo(f"Predictor: {folder / method.partition('=')[0] / 'predictor'}")
 
 
@@ -173,17 +112,27 @@ def _read_options(given: Mapping[str, Any]) -> "ReadOptions":
     return ReadOptions(**read_fields(given))
 
 
-def _run(content: Mapping[str, Any], place: str, out: Path | None, *, as_json: bool) -> Path:
+def _run(
+    content: Mapping[str, Any], place: str, out: Path | None, given: Mapping[str, Any]
+) -> Path:
     from pollice.experiment import default_folder, read_experiment, run_experiment
 
     experiment = read_experiment(content, place)
     folder = out or default_folder(experiment)
-    with _progress():
-        report = run_experiment(experiment, folder)
-    _show(report, as_json=as_json)
-    if not as_json:
-        click.echo(f"Report: {folder / 'report.html'}")
+    memory = _bytes(given["memory"])
+    with _working():
+        report = run_experiment(experiment, folder, memory=memory)
+    if processes.is_first():
+        _show(report, as_json=given["as_json"])
+        if not given["as_json"]:
+            click.echo(f"Report: {folder / 'report.html'}")
     return folder
+
+
+def _bytes(size: str | None) -> int | None:
+    from pollice.models.memory import read_size
+
+    return None if size is None else read_size(size)
 
 
 def _show(report: "Report", *, as_json: bool) -> None:
@@ -197,43 +146,12 @@ def _show(report: "Report", *, as_json: bool) -> None:
         show(report, Console())
 
 
-@contextmanager
-def _progress() -> Iterator[None]:
-    """Show bars and messages on standard error while work goes on."""
-    from rich.console import Console
-
-    from pollice.bars import shown_on
-
-    console = Console(stderr=True)
-    logger = logging.getLogger("pollice")
-    handler = _ConsoleHandler(console)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        with shown_on(console):
-            yield
-    finally:
-        logger.removeHandler(handler)
-
-
-class _ConsoleHandler(logging.Handler):
-    """Prints messages above the bars."""
-
-    def __init__(self, console: "Console") -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one message."""
-        self._console.print(record.getMessage(), markup=False, highlight=False)
-
-
 @app.command()
 @click.argument("predictor", type=click.Path(path_type=Path))
 @click.argument("file")
-@_OUTPUT
-@_ABSTAIN
-@_reading
+@OUTPUT
+@ABSTAIN
+@reading
 def predict(
     predictor: Path, file: str, output: Path, abstain_below: float | None, **given: Any
 ) -> None:
@@ -257,7 +175,7 @@ def predict(
             "Name another output."
         )
     table = read_texts(file, _read_options(given))
-    with _progress():
+    with _working():
         loaded = load_predictor(_predictor_folder(predictor))
         known = table.gold is not None and set(table.gold) <= set(loaded.label_names)
         gold = [str(label) for label in table.gold or ()] if known else None
@@ -285,8 +203,8 @@ def _predictor_folder(folder: Path) -> Path:
 @click.option("--known", help="A file of texts that were labelled by hand, to calibrate on.")
 @click.option("--uncertain-first", is_flag=True, help="Sort the rows for labelling by hand.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Draws the calibrating texts.")
-@_OUTPUT
-@_reading
+@OUTPUT
+@reading
 def label(file: str, names: str, output: Path, uncertain_first: bool, **given: Any) -> None:
     """Label the texts of FILE, without any labels or with a few.
 
@@ -303,7 +221,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     options = {"checkpoint": given["model"], "seed": given["seed"], "template": given["template"]}
     reading = _read_options(given)
     known = read_dataset(given["known"], reading) if given["known"] else None
-    with _progress():
+    with _working():
         labelled = unlabelled.label_texts(read_texts(file, reading), label_names, options, known)
     write_atomically(
         output,
@@ -318,8 +236,8 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
 @app.command()
 @click.argument("predictions", nargs=-1, required=True)
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the bootstrap.")
-@_ABSTAIN
-@_JSON
+@ABSTAIN
+@JSON
 def evaluate(
     predictions: tuple[str, ...], seed: int, abstain_below: float | None, as_json: bool
 ) -> None:
@@ -344,8 +262,8 @@ def _named_table(text: str) -> tuple[str, Path]:
 
 @app.command()
 @click.argument("source")
-@_reading
-@_JSON
+@reading
+@JSON
 def data(source: str, as_json: bool, **given: Any) -> None:
     """Show what SOURCE holds: rows, balance, lengths, duplicates, examples."""
     from dataclasses import asdict
@@ -354,7 +272,7 @@ def data(source: str, as_json: bool, **given: Any) -> None:
     from pollice.listings import show_summary
     from pollice.splits import summarize
 
-    with _progress():
+    with _working():
         summary = summarize(read_dataset(source, _read_options(given)))
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
@@ -375,7 +293,7 @@ def fetch(names: tuple[str, ...], listed: bool) -> None:
         return
     from pollice.models.sources import prefetch
 
-    with _progress():
+    with _working():
         for name in names:
             prefetch(name)
 
@@ -390,3 +308,71 @@ def methods(name: str | None) -> None:
         show_methods()
     else:
         show_method(name)
+
+
+@app.command()
+@click.argument("checkpoint")
+@click.option("--vocabulary", type=click.IntRange(1), help="Another number of words.")
+@JSON
+def inspect(checkpoint: str, vocabulary: int | None, as_json: bool) -> None:
+    """Show the architecture of CHECKPOINT: nothing but its configuration is read.
+
+    CHECKPOINT is a published model that pollice knows, a folder with a config.json, or hub:NAME.
+    """
+    from pollice.listings import show_anatomy
+    from pollice.models.anatomy import inspect_checkpoint, to_json
+
+    anatomy = inspect_checkpoint(checkpoint, vocabulary)
+    if as_json:
+        click.echo(json.dumps(to_json(anatomy), indent=2))
+    else:
+        show_anatomy(anatomy)
+
+
+@app.command()
+@click.argument("method")
+@click.option("--model", help="The checkpoint [default: the method's own].")
+@click.option("--data", "source", help="The texts [default: as many and long as may be].")
+@SET
+@reading
+@MEMORY
+@JSON
+def plan(method: str, settings: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Show what METHOD takes in memory, and the first way of running it that fits.
+
+    Nothing is loaded: the checkpoint's configuration and the texts' lengths are enough. In order,
+    each on top of the last, as far as the method has it: smaller micro-batches, recomputation,
+    LoRA, 4-bit weights, the optimizer in the host's memory. `compare` and `train` take the first
+    two by themselves, since they leave the numbers as they are.
+    """
+    from pollice.method import create_method
+    from pollice.models import memory
+
+    model = () if given["model"] is None else (f"{method}.checkpoint={given['model']}",)
+    asked = create_method(method, options_of(method, (*model, *settings)))
+    found = memory.plan_memory(asked, _lengths(given), _bytes(given["memory"]), exact=False)
+    if found is None:
+        raise OptionError(
+            f"Expected a method that says what its work is, but {method} does not, so its memory "
+            "cannot be planned. Run it on a few rows: the report says what it took."
+        )
+    taken = memory.check_plan(found, method)
+    if as_json:
+        click.echo(json.dumps(memory.to_json(found), indent=2))
+        return
+    click.echo(f"{method} may use {found.budget.said}.\n\n{memory.table(found)}")
+    if taken.changes:
+        effect = "same numbers" if taken.exact else "other numbers"
+        click.echo(f"\nIt fits, with {effect}: {memory.settings(method, taken.changes)}")
+
+
+def _lengths(given: Mapping[str, Any]) -> "Lengths":
+    from pollice.models.footprint import ANY_TEXTS, Lengths
+
+    if given["source"] is None:
+        return ANY_TEXTS
+    from pollice.data import read_dataset
+
+    with _working():
+        dataset = read_dataset(given["source"], _read_options(given))
+    return Lengths.of(dataset.texts, len(dataset.label_names))

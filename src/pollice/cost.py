@@ -1,10 +1,11 @@
-"""What a piece of work took: seconds, and the peak of the process's resident memory.
+"""What a piece of work took: seconds, and the peak of memory; and how much memory is free.
 
-Knows nothing about what the work is.
+Knows nothing about what the work is, and imports no torch: it asks the one that is loaded.
 """
 
 import ctypes
 import gc
+import os
 import resource
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _MIB = 1024 * 1024
 
@@ -22,6 +24,13 @@ class Meter:
 
     seconds: float = 0.0
     peak_memory_mib: float = 0.0
+    peak_device_memory_mib: float | None = None
+    """Of the GPU, as far as torch reserved it; None: none was used."""
+
+    def highest_on_device(self, other: "Meter") -> float | None:
+        """Return the larger peak of two blocks on the GPU."""
+        peaks = [self.peak_device_memory_mib, other.peak_device_memory_mib]
+        return max((peak for peak in peaks if peak is not None), default=None)
 
 
 @contextmanager
@@ -35,6 +44,9 @@ def measured() -> Iterator[Meter]:
     finally:
         meter.seconds = time.perf_counter() - start
         meter.peak_memory_mib = _peak_bytes() / _MIB
+        gpu = _gpu()
+        if gpu is not None:
+            meter.peak_device_memory_mib = gpu.max_memory_reserved() / _MIB
 
 
 def _forget_peak() -> None:
@@ -44,12 +56,52 @@ def _forget_peak() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):  # no such file: the peak is that of the whole process, an upper bound
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    gpu = _gpu()
+    if gpu is not None:
+        gpu.empty_cache()
+        gpu.reset_peak_memory_stats()
+
+
+def _gpu() -> Any:
+    """Return torch's view of the GPU; None where torch is not loaded or has not used one."""
+    torch: Any = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def _peak_bytes() -> int:
+    return _kernel_bytes("/proc/self/status", "VmHWM") or _highest_bytes()
+
+
+def resident_bytes() -> int:
+    """Return the memory that the process holds; where the system does not say, the most ever."""
+    return _kernel_bytes("/proc/self/status", "VmRSS") or _highest_bytes()
+
+
+def free_bytes() -> int:
+    """Return the memory that the process may still take: of the machine, and of its container."""
+    machine = _kernel_bytes("/proc/meminfo", "MemAvailable")
+    if machine is None:  # macOS says what there is, not what is free
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit, used = (_container_bytes(name) for name in ("memory.max", "memory.current"))
+    return machine if limit is None or used is None else max(0, min(machine, limit - used))
+
+
+def _kernel_bytes(path: str, field: str) -> int | None:
+    """Return a field of a file of the kernel's, which counts in kB."""
     with suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
+        for line in Path(path).read_text(encoding="ascii").splitlines():
+            if line.startswith(f"{field}:"):
                 return int(line.split()[1]) * 1024
+    return None
+
+
+def _container_bytes(name: str) -> int | None:
+    """Return a number of the process's control group; None: there is no limit, or no group."""
+    with suppress(OSError, ValueError):  # "max" is no number
+        return int((Path("/sys/fs/cgroup") / name).read_text(encoding="ascii"))
+    return None
+
+
+def _highest_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -6,26 +6,44 @@ Knows nothing about any one method, and nothing about the terminal.
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pollice import folders, robustness, storage
+from pollice.claims import (
+    CLAIM,
+    FirstProcess,
+    check_folder,
+    claim_folder,
+    fixed,
+    leave,
+    unclaim_folder,
+    wait_for_leaving,
+    working_in,
+)
 from pollice.cost import measured
 from pollice.data import ReadOptions, read_dataset
-from pollice.errors import OptionError, RunError, did_you_mean
+from pollice.errors import OptionError, did_you_mean
+from pollice.fitting import (
+    PLAN,
+    WORK,
+    Fitting,
+    fitted_as,
+    fitted_before,
+    plan_fitting,
+    start_fitting,
+)
 from pollice.judging import judge
 from pollice.method import Method, create_method, options_of
 from pollice.metrics import check_threshold
+from pollice.processes import are_several, is_first
 from pollice.progress import owned_by
 from pollice.report import Cost, DataReport, Report, write_report
 from pollice.splits import Split, SplitOptions, sample, split
@@ -33,10 +51,7 @@ from pollice.splits import Split, SplitOptions, sample, split
 logger = logging.getLogger("pollice")
 
 _STRICT = ConfigDict(extra="forbid")
-_CLAIM = {"experiment.toml", "data.json"}
-_LATER = {"abstain_below", "canary", "attack"}
-"""What may change between two runs in one folder: no method is fitted or judged otherwise."""
-_RESERVED = {*_CLAIM, "report.json", "report.html", "report.md"}
+_RESERVED = {*CLAIM, "report.json", "report.html", "report.md"}
 _FOLDER_NAME = re.compile(r"[\w-][\w.-]*")
 
 
@@ -122,22 +137,6 @@ def _explain(problem: Mapping[str, Any], place: str) -> str:
     return f"{where} is {problem['input']!r} in {place}, but {rule}."
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file as plain types."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(
-            f"Expected an experiment in TOML, but {path} cannot be opened ({error.strerror}). "
-            "Check its name."
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(
-            f"Expected an experiment in TOML, but {path} cannot be read as such ({error}). "
-            "To compare on a file of texts, write --data before its name."
-        ) from None
-
-
 def completed(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]]:
     """Return the experiment with every default filled in, as plain types, and its methods.
 
@@ -167,44 +166,87 @@ def _without_none(value: Any) -> Any:
 def default_folder(experiment: Experiment) -> Path:
     """Return runs/NAME: the same experiment gets the same folder, and so resumes."""
     content, _ = completed(experiment)
-    digest = hashlib.sha256(json.dumps(_fixed(content), sort_keys=True).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps(fixed(content), sort_keys=True).encode()).hexdigest()[:8]
     stem = Path(experiment.data.source).name.split(".")[0].replace(":", "-") or "data"
     return Path("runs") / f"{stem}-{digest}"
 
 
-def _fixed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what may not change in a run's folder."""
-    return {key: value for key, value in content.items() if key not in _LATER}
-
-
-def run_experiment(experiment: Experiment, folder: Path) -> Report:
+def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None = None) -> Report:
     """Run every method that has not finished yet, judge all, and write the report.
 
     The same folder can be judged again with another ``abstain_below``, ``canary`` or ``attack``.
+    Where torchrun or accelerate launched several processes, all call this: the first one writes
+    the folder, the others fit the methods that share their work and return the same report.
+
+    Args:
+        experiment: What is compared on what.
+        folder: The run's folder.
+        memory: The bytes that each method may use; None: what is free, less a margin.
 
     Raises:
         RunError: the folder holds another experiment, or the data have changed since.
+        MemoryPlanError: a method fits in no way that gives the same numbers.
+        Interrupted: a signal came; the same call goes on from the last checkpoint.
     """
     content, methods = completed(experiment)
-    _check_folder(folder, content)
+    _check_processes(experiment, methods)
+    if not is_first():
+        parts, data = prepare(experiment)
+        _follow(methods, parts, folder)
+        return judge(folder, content, data, parts.test)
+    check_folder(folder, content)
     parts, data = prepare(experiment)
-    _claim_folder(folder, content, data, _fingerprint(parts))
-    try:
-        for name, method in methods.items():
-            if folders.is_complete(folder / name):
-                folders.read_manifest(folder / name)
-                logger.info("%s is finished already: its predictions are taken as they are.", name)
-            else:
-                with owned_by(name):
-                    _run_method(name, method, parts, folder)
-        for name, method in methods.items():
-            _probe(experiment, method, parts, folder / name)
-    except BaseException:
-        _unclaim_folder(folder)
-        raise
-    report = judge(folder, content, data, parts.test)
-    write_report(report, folder)
+    with working_in(folder):
+        claim_folder(folder, content, data, parts)
+        try:
+            _run_methods(methods, parts, folder, memory)
+            for name, method in methods.items():
+                _probe(experiment, fitted_before(method, folder / name), parts, folder / name)
+        except BaseException:
+            unclaim_folder(folder, PLAN)
+            raise
+        report = judge(folder, content, data, parts.test)
+        write_report(report, folder)
     return report
+
+
+def _check_processes(experiment: Experiment, methods: Mapping[str, Method]) -> None:
+    joint = next((name for name, method in methods.items() if method.joint), None)
+    if experiment.canary and are_several() and joint is not None:
+        raise OptionError(
+            f"The canary fits {joint} on one process, but several were launched. Run without "
+            "canary first, then add it in a single process: finished methods are kept."
+        )
+
+
+def _run_methods(
+    methods: Mapping[str, Method], parts: Split, folder: Path, memory: int | None
+) -> None:
+    """Plan every method that has not finished, before the first of them is loaded; run them."""
+    plans: dict[str, Fitting] = {}
+    for name, method in methods.items():
+        if folders.is_complete(folder / name):
+            folders.read_manifest(folder / name)
+            logger.info("%s is finished already: its predictions are taken as they are.", name)
+        else:
+            with owned_by(name):
+                plans[name] = plan_fitting(name, method, parts, folder, memory)
+    for name, fitting in plans.items():
+        with owned_by(name):
+            _run_method(name, methods[name], fitting, parts, folder)
+
+
+def _follow(methods: Mapping[str, Method], parts: Split, folder: Path) -> None:
+    """Fit beside the first process what is fitted together, and wait for everything else."""
+    first = FirstProcess(folder)
+    for name, method in methods.items():
+        if method.joint and not folders.is_complete(folder / name):
+            workdir = folder / WORK / name
+            first.wait_for(workdir / PLAN)
+            fitted_as(method, workdir).fit(parts.train, parts.validation, workdir=workdir)
+            leave(workdir)
+            first.begun = True
+        first.wait_for(folder / name / folders.MANIFEST)
 
 
 def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
@@ -240,113 +282,42 @@ def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
     return parts, report
 
 
-def _fingerprint(parts: Split) -> dict[str, str]:
-    """Return a hash of every part's ids, texts and labels."""
-    return {
-        f"{name}_sha256": hashlib.sha256(
-            json.dumps([part.ids, part.texts, part.labels]).encode()
-        ).hexdigest()
-        for name, part in [
-            ("train", parts.train),
-            ("validation", parts.validation),
-            ("test", parts.test),
-        ]
-    }
-
-
-def _check_folder(folder: Path, content: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds something else, before any work is done."""
-    path = folder / "experiment.toml"
-    if path.is_file():
-        held = _flat(_fixed(read_toml(path)))
-        wanted = _flat(_fixed(content))
-        for key in sorted({*held, *wanted}):
-            if held.get(key) != wanted.get(key):
-                raise RunError(
-                    f"{folder} holds another experiment: {key} is {_said(held, key)} there and "
-                    f"{_said(wanted, key)} here. Name another folder with --out, or delete it."
-                )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise RunError(
-            f"Expected a new or empty folder for the run, but {folder} holds something else. "
-            "Name another with --out."
-        )
-    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise RunError(
-            f"Expected a folder that can be written for the run, but {place} is "
-            f"{'not writable' if place.is_dir() else 'a file'}. Name another with --out."
-        )
-
-
-def _said(options: Mapping[str, Any], key: str) -> str:
-    return repr(options[key]) if key in options else "not set"
-
-
-def _claim_folder(
-    folder: Path, content: Mapping[str, Any], data: DataReport, fingerprint: Mapping[str, str]
-) -> None:
-    facts = {**asdict(data), **fingerprint}
-    path = folder / "data.json"
-    if path.is_file():
-        held = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in facts if held.get(key) != facts[key]]
-        if changed:
-            raise RunError(
-                f"The data have changed since {folder} was begun ({', '.join(changed)}), so its "
-                "finished methods cannot be compared with new ones. Name another folder with --out."
-            )
-    folders.write_atomically(
-        folder / "experiment.toml",
-        lambda temporary: temporary.write_text(tomli_w.dumps(content), encoding="utf-8"),
-    )
-    folders.write_json(path, facts)
-
-
-def _unclaim_folder(folder: Path) -> None:
-    """Leave no folder behind where not one method came to anything."""
-    if {file.name for file in folder.rglob("*") if file.is_file()} <= _CLAIM:
-        shutil.rmtree(folder)
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {prefix: list(value) if isinstance(value, tuple) else value}
-    return {
-        key: item
-        for name, inner in value.items()
-        for key, item in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
-    }
-
-
-def _run_method(name: str, method: Method, parts: Split, folder: Path) -> None:
+def _run_method(name: str, asked: Method, fitting: Fitting, parts: Split, folder: Path) -> None:
     """Fit, predict and save one method; its folder appears when all of it is there."""
-    workdir = folder / ".work" / name
-    workdir.mkdir(parents=True, exist_ok=True)
-    with measured() as fitting:
-        predictor = method.fit(parts.train, parts.validation, workdir=workdir)
+    workdir = folder / WORK / name
+    start_fitting(fitting, workdir)
+    with measured() as learning:
+        predicted_mib = fitting.predicted_mib()  # what was freed before has just been given back
+        predictor = fitting.method.fit(parts.train, parts.validation, workdir=workdir)
     with measured() as predicting:
         predictions = robustness.predict_rows(predictor, parts.test)
     cost = Cost(
-        fit_seconds=fitting.seconds,
+        fit_seconds=learning.seconds,
         predict_seconds=predicting.seconds,
         predict_rows_per_second=len(predictions) / predicting.seconds,
-        peak_memory_mib=max(fitting.peak_memory_mib, predicting.peak_memory_mib),
+        peak_memory_mib=max(learning.peak_memory_mib, predicting.peak_memory_mib),
         parameters=predictor.parameters,
+        peak_device_memory_mib=learning.highest_on_device(predicting),
+        predicted_memory_mib=predicted_mib,
+        memory_changes=fitting.changes,
     )
     with folders.new_folder(folder / name) as temporary:
         predictions.write(temporary / "predictions.parquet")
-        used = method.labels_used(parts.train, parts.validation)
+        used = asked.labels_used(parts.train, parts.validation)
         folders.write_json(temporary / "cost.json", {**asdict(cost), "labels_used": used})
         folders.write_json(temporary / "facts.json", dict(predictor.facts))
         log = workdir / "training.jsonl"
         if log.is_file():
             shutil.copy2(log, temporary / "training.jsonl")
         storage.save_predictor(
-            predictor, temporary / "predictor", method=method.name, options=options_of(method)
+            predictor, temporary / "predictor", method=asked.name, options=options_of(asked)
         )
-        folders.write_manifest(temporary, {"name": name, "method": method.name})
-    shutil.rmtree(folder / ".work")
+        folders.write_manifest(temporary, {"name": name, "method": asked.name})
+    if asked.joint:
+        wait_for_leaving(workdir)
+    shutil.rmtree(workdir)
+    if not any((folder / WORK).iterdir()):
+        (folder / WORK).rmdir()
 
 
 def _probe(experiment: Experiment, method: Method, parts: Split, folder: Path) -> None:

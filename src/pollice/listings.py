@@ -1,9 +1,10 @@
-"""Lists on the terminal: a data set's summary, the catalogue, the methods and their options.
+"""Lists on the terminal: a data set, the catalogue, methods and options, a model's anatomy.
 
 Knows nothing about comparisons and reports.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,9 @@ from pollice.catalogue import Entry
 from pollice.errors import OptionError
 from pollice.method import find_method, method_names, method_options
 from pollice.splits import DatasetSummary
+
+if TYPE_CHECKING:
+    from pollice.models.anatomy import Anatomy
 
 _SHOWN_CHARACTERS = 160
 _MEGABYTE = 1_000_000
@@ -92,3 +96,71 @@ def _line_or_lack(name: str) -> str:
 
 def _first_line(name: str) -> str:
     return (find_method(name).__doc__ or "").strip().splitlines()[0]
+
+
+def show_anatomy(anatomy: "Anatomy") -> None:
+    """Print an architecture; other names for a field stand behind it, in the report's words."""
+    console = Console()
+    kind = "causal language model" if anatomy.causal else "encoder"
+    console.print(f"[bold]{escape(anatomy.name)}[/]: {escape(anatomy.family)}, {kind}\n")
+    for title, rows in (
+        ("architecture", _shape_rows(anatomy)),
+        ("parameters", _parameter_rows(anatomy)),
+        ("memory", _memory_rows(anatomy)),
+    ):
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column(title, width=46, no_wrap=True)
+        table.add_column("", width=33, justify="right", no_wrap=True)
+        for name, value in rows:
+            table.add_row(escape(name), escape(value))
+        console.print(table)
+        console.print()
+
+
+def _shape_rows(anatomy: "Anatomy") -> list[tuple[str, str]]:
+    window = "none" if anatomy.window is None else str(anatomy.window)
+    if 0 < anatomy.windowed_layers < anatomy.layers:
+        window += f" (in {anatomy.windowed_layers} of {anatomy.layers} layers)"
+    rows = [
+        ("layers (n_layers)", str(anatomy.layers)),
+        ("width (dim, d_model)", str(anatomy.width)),
+        ("feed-forward width (hidden_dim)", str(anatomy.feed_forward)),
+        ("heads (n_heads)", str(anatomy.heads)),
+        ("key/value heads (n_kv_heads)", str(anatomy.key_value_heads)),
+        ("head size (head_dim)", str(anatomy.head_size)),
+        ("window (window_size)", window),
+        ("context (context_len)", "any" if anatomy.context is None else str(anatomy.context)),
+        ("vocabulary (vocab_size)", str(anatomy.vocabulary)),
+        ("activation", anatomy.activation),
+        ("norm", anatomy.norm),
+        ("positions", anatomy.positions),
+    ]
+    if anatomy.gated:
+        both = "feed-forward hidden (both halves of the gate)"
+        rows.insert(3, (both, str(anatomy.feed_forward_halves)))
+    return rows
+
+
+def _parameter_rows(anatomy: "Anatomy") -> list[tuple[str, str]]:
+    rows = [("embedding parameters", f"{anatomy.embedding_parameters:,}")]
+    if anatomy.head_parameters:
+        rows.append(("output embedding parameters", f"{anatomy.head_parameters:,}"))
+    rows.append(("other parameters", f"{anatomy.other_parameters:,}"))
+    return [*rows, ("all parameters", f"{anatomy.parameters:,}")]
+
+
+def _memory_rows(anatomy: "Anatomy") -> list[tuple[str, str]]:
+    rows = [
+        ("weights in fp32", _mebibytes(anatomy.weight_bytes("fp32"))),
+        ("weights in bf16", _mebibytes(anatomy.weight_bytes("bf16"))),
+        ("weights in int8", _mebibytes(anatomy.weight_bytes("int8"))),
+        ("weights in NF4", _mebibytes(anatomy.weight_bytes("nf4"))),
+        ("weights in NF4, doubly quantized", _mebibytes(anatomy.weight_bytes("nf4", double=True))),
+    ]
+    if anatomy.key_value_bytes is not None:
+        rows.append(("keys and values of a token, bf16", f"{anatomy.key_value_bytes:,} bytes"))
+    return rows
+
+
+def _mebibytes(amount: int) -> str:
+    return f"{amount / 2**20:,.0f} MiB"

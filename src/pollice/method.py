@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
@@ -23,6 +23,9 @@ from pollice.prediction import Predictor
 
 OPTIONS = ConfigDict(extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=False)
 """The pydantic configuration of every method's options."""
+
+Work = Literal["count_words", "encode", "pair", "prompt", "train_encoder", "train_causal"]
+"""What a method does as far as memory is concerned; `pollice.models.footprint` has the formulas."""
 
 
 class Method(ABC):
@@ -35,6 +38,11 @@ class Method(ABC):
     knows_more_than_labels: ClassVar[bool] = False
     """Whether a prediction rests on more than the labels that `fit` is given: such a method
     judges well even where they are wrong, so shuffled labels (the canary) show nothing of it."""
+    work: ClassVar[Work | None] = None
+    """By what its memory is planned; None: it is not planned."""
+    joint: ClassVar[bool] = False
+    """Whether `fit` shares its work with the processes that torchrun or accelerate launched; the
+    first process fits the others alone."""
 
     @abstractmethod
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> Predictor:

@@ -16,6 +16,11 @@ def is_first() -> bool:
     return number() == 0
 
 
+def count() -> int:
+    """Return how many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def are_several() -> bool:
     """Tell whether there are others."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return count() > 1

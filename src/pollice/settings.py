@@ -21,7 +21,7 @@ def content_of(
 ) -> dict[str, Any]:
     """Return the experiment as plain types: the file, or the demo, under the options given."""
     if path is not None:
-        from pollice.experiment import read_toml
+        from pollice.claims import read_toml
 
         content = read_toml(path)
     elif given["source"] is None:
@@ -81,6 +81,13 @@ def check_distinct(names: Sequence[str], place: str, meant: str) -> None:
             f"Expected a name of its own for everything compared, but {place} gives {name!r} "
             f"{times} times. Write {name}-2={meant} for another."
         )
+
+
+def options_of(method: str, settings: tuple[str, ...]) -> dict[str, Any]:
+    """Return the options that ``METHOD.option=value`` give to one method."""
+    methods: dict[str, Any] = {method: {}}
+    _apply_settings(methods, settings)
+    return {**methods[method]}
 
 
 def _apply_settings(methods: dict[str, Any], settings: tuple[str, ...]) -> None:

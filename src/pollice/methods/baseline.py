@@ -86,6 +86,7 @@ class Baseline(Method):
     """TF-IDF of words and word pairs, with logistic regression: what every other must beat."""
 
     predictor_type = BagOfWords
+    work = "count_words"
 
     ngrams: int = Field(default=2, ge=1, le=5)
     """The most words of a feature: 2 takes words and word pairs."""

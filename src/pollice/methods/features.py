@@ -22,6 +22,7 @@ class Features(ReadingOptions, Method):
     """A frozen encoder's vectors, scaled, with logistic regression: minutes, and no GPU."""
 
     predictor_type = VectorClassifier
+    work = "encode"
 
     checkpoint: str = "minilm"
     """A catalogue name, a folder, or hub:owner/name@revision."""

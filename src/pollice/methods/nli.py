@@ -22,6 +22,7 @@ class Nli(ReadingOptions, Method):
     """Entailment of a hypothesis for each label, zero-shot, or calibrated from few labels."""
 
     predictor_type = EntailmentScorer
+    work = "pair"
     knows_more_than_labels = True
 
     checkpoint: str

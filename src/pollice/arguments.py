@@ -1,0 +1,91 @@
+"""The options that several commands share.
+
+Knows nothing about what the commands do, and imports nothing but click.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+OUT = click.option(
+    "--out", "-o", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
+)
+ABSTAIN = click.option(
+    "--abstain-below",
+    type=float,
+    metavar="P",
+    help="Leave rows without an answer whose highest probability is below P.",
+)
+OUTPUT = click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help=".parquet, .csv or .jsonl",
+)
+MEMORY = click.option(
+    "--memory", metavar="SIZE", help="What a method may use, as 15GiB [default: what is free]."
+)
+SET = click.option("--set", "settings", multiple=True, help="METHOD.option=value; repeatable.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def reading(command: Command) -> Command:
+    """Add the options that say how a source is read."""
+    for option in reversed(
+        [
+            click.option("--text-column", help="The column of texts [default: found]."),
+            click.option("--label-column", help="The column of labels [default: found]."),
+            click.option("--id-column", help="The column of ids [default: found, or row numbers]."),
+            click.option("--split-column", help="The column that says train, validation or test."),
+            click.option("--label-names", help="Names of label codes: 0=negative,1=positive."),
+            click.option("--keep-html", is_flag=True, help="Leave tags and entities in the texts."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def splitting(command: Command) -> Command:
+    """Add the options that choose data and split."""
+    for option in reversed(
+        [
+            click.option("--data", "source", help="A file, folder, catalogue name or hub:NAME."),
+            click.option("--test", "test", help="A source of its own for the test rows."),
+            click.option("--limit", type=click.IntRange(1), help="Take a sample of N rows."),
+            click.option("--train-rows", type=click.IntRange(1), help="Balanced training rows."),
+            click.option("--validation-rows", type=click.IntRange(1), help="Balanced rows."),
+            click.option("--test-rows", type=click.IntRange(1), help="Balanced test rows."),
+            click.option(
+                "--seed", type=click.IntRange(0), help="Of split and methods [default: 0]."
+            ),
+            SET,
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def probing(command: Command) -> Command:
+    """Add the options that ask for more than the accuracy."""
+    for option in reversed(
+        [
+            ABSTAIN,
+            click.option(
+                "--canary",
+                is_flag=True,
+                help="Also fit on shuffled labels: who still beats chance is leaking.",
+            ),
+            click.option(
+                "--attack",
+                is_flag=True,
+                help="Also inject 40 sentences into test texts, and count what flips.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
