@@ -21,6 +21,7 @@ ROWS = (
     {"experiment", "sklearn", "unlabelled"},
     {"listings", "bars", "settings", "arguments", "serve", "scale"},
     {"cli"},
+    {"__main__"},
 )
 HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "gguf", "peft", "trl"}
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

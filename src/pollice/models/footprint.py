@@ -27,6 +27,7 @@ _CHARACTERS_PER_WORD = 5.6
 
 # Measured with torch 2.13 and glibc on x86: blocks of other sizes that were freed, and stay.
 _KEPT_BLOCKS = 250 * MIB
+_LEFT_BETWEEN = 1.25  # what is kept for the backward pass has another size in every pass
 _WORKSPACE = 2  # products and attention need about as much again as their results
 # A tokenizer's memory for each byte of tokenizer.json, two copies, and what reading it leaves.
 _TOKENIZER_FIXED, _TOKENIZER_SHARE = 15 * MIB, 20
@@ -179,6 +180,11 @@ def _rounded(case: Case, live: int) -> int:
     return round(live * _CUDA_ROUNDING) if case.cuda else live + _KEPT_BLOCKS
 
 
+def _kept_for_backward(case: Case, kept: int) -> int:
+    """Return what the tensors that the backward pass reads take, with the room between them."""
+    return _rounded(case, kept if case.cuda else round(_LEFT_BETWEEN * kept))
+
+
 def _reading_parts(case: Case, tokens: int, keys: int = 0) -> Parts:
     """Weights, activations and loading of a model that only reads.
 
@@ -268,7 +274,7 @@ def _training_encoder(case: Case) -> Parts:
         "weights": 4 * anatomy.parameters + copies,
         "gradients": 4 * trained,
         "optimizer": 8 * trained,
-        "activations": _rounded(case, kept),
+        "activations": _kept_for_backward(case, kept),
     }
 
 
@@ -322,7 +328,7 @@ def _training_causal(case: Case) -> Parts:
         "weights": anatomy.weight_bytes(_form(case)) + _unpacked(case) + 4 * adapters,
         "gradients": 4 * adapters,
         "optimizer": 0 if paged else 8 * adapters,
-        "activations": _rounded(case, kept),
+        "activations": _kept_for_backward(case, kept),
         "label logits": 3 * 4 * rows * anatomy.vocabulary,
     }
 
