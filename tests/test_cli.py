@@ -244,6 +244,9 @@ def test_lists_name_every_method_and_entry(invoke: Invoke) -> None:
     code, output, error = invoke("methods", "baseline")
     assert (code, error) == (0, "")
     assert "ngrams" in output
+    code, output, error = invoke("methods", "nli")
+    assert (code, error) == (0, "")
+    assert re.search(r"^checkpoint +required ", output, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", sorted(app.commands))

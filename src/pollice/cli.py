@@ -362,7 +362,7 @@ def plan(method: str, settings: tuple[str, ...], as_json: bool, **given: Any) ->
         return
     click.echo(f"{method} may use {found.budget.said}.\n\n{memory.table(found)}")
     if taken.changes:
-        effect = "same numbers" if taken.exact else "other numbers"
+        effect = "the same numbers" if taken.exact else "other numbers"
         click.echo(f"\nIt fits, with {effect}: {memory.settings(method, taken.changes)}")
 
 

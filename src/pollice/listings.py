@@ -78,7 +78,7 @@ def show_method(name: str) -> None:
     for column in ("option", "default", "what it does"):
         table.add_column(column, overflow="fold")
     for option in method_options(name):
-        shown = escape(repr(option.default))
+        shown = "required" if option.required else escape(repr(option.default))
         table.add_row(
             option.name, shown, f"{escape(option.description)} [dim]({escape(option.type)})[/]"
         )

@@ -15,7 +15,6 @@ from pkgutil import iter_modules
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import PydanticUndefined
 
 from pollice.data import Dataset
 from pollice.errors import OptionError, did_you_mean
@@ -68,6 +67,8 @@ class Option:
     type: str
     default: Any
     description: str
+    required: bool = False
+    """Whether it has no default and must be given."""
 
 
 @cache
@@ -158,10 +159,9 @@ def method_options(name: str) -> tuple[Option, ...]:
         Option(
             name=option,
             type=_type_name(field.annotation),
-            default=None
-            if field.get_default(call_default_factory=True) is PydanticUndefined
-            else field.get_default(call_default_factory=True),
+            default=None if field.is_required() else field.get_default(call_default_factory=True),
             description=_description(find_method(name), option),
+            required=field.is_required(),
         )
         for option, field in fields.items()
     )
