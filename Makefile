@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/pollice compare
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
