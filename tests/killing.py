@@ -79,6 +79,7 @@ def in_processes(size: int, work: Callable[[int], object]) -> list[int]:
         if child == 0:
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            os.environ["OMP_NUM_THREADS"] = "1"  # as torchrun sets it; accelerate warns without
             _end_after(partial(work, rank))
         children.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

@@ -161,7 +161,11 @@ def test_an_absent_gpu_needs_a_budget() -> None:
 
 def test_a_folder_is_planned_too(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path / "bert", "bert")
-    assert planned("finetune", GIB, checkpoint=str(folder)).chosen is not None
+    tiny, real = (
+        planned("finetune", 64 * GIB, checkpoint=name).candidates[0]
+        for name in (str(folder), "minilm")
+    )
+    assert tiny.parts["weights"] < real.parts["weights"]
 
 
 def of(**sizes: int) -> dict[str, int]:
