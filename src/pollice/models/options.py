@@ -43,6 +43,14 @@ _REPORT: Mapping[str, Any] = MappingProxyType(
 )
 
 
+def with_recipe(given: Any, report: Mapping[str, Any]) -> Any:
+    """Return what an options' class was given; with recipe="report", the rest is the report's."""
+    options = given.kwargs if isinstance(given, ArgsKwargs) else given
+    if not isinstance(options, Mapping) or options.get("recipe") != "report":
+        return given
+    return {**report, **options}
+
+
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
 class ModelOptions:
     """How texts go through any model."""
@@ -142,11 +150,7 @@ class TrainingOptions(ClassifierOptions):
     @model_validator(mode="before")
     @classmethod
     def _follow_recipe(cls, given: Any) -> Any:
-        """Give every option of the recipe that was not given its value."""
-        options = given.kwargs if isinstance(given, ArgsKwargs) else given
-        if not isinstance(options, Mapping) or options.get("recipe") != "report":
-            return given
-        return {**_REPORT, **options}
+        return with_recipe(given, _REPORT)
 
     @model_validator(mode="after")
     def _check_patience(self) -> Self:

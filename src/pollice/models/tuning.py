@@ -10,11 +10,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
-from pydantic_core import ArgsKwargs
 
 from pollice.method import OPTIONS
 from pollice.models.adapters import AdapterShape, Targets
-from pollice.models.options import ReadingOptions
+from pollice.models.options import ReadingOptions, with_recipe
 
 Weights = Literal["auto", "float32", "bfloat16", "nf4"]
 """How the weights that do not learn are held."""
@@ -107,11 +106,7 @@ class TuningOptions(ReadingOptions):
     @model_validator(mode="before")
     @classmethod
     def _follow_recipe(cls, given: Any) -> Any:
-        """Give every option of the recipe that was not given its value."""
-        options = given.kwargs if isinstance(given, ArgsKwargs) else given
-        if not isinstance(options, Mapping) or options.get("recipe") != "report":
-            return given
-        return {**_REPORT, **options}
+        return with_recipe(given, _REPORT)
 
     @model_validator(mode="after")
     def _check_merge(self) -> Self:
