@@ -38,7 +38,6 @@ Finish = Callable[[Any], Vectors | None]
 """Makes vectors of what was read, after the clock has stopped."""
 
 PEER_BATCH = 16
-BATCH_TOKENS = 4096
 
 CONTENDERS = [
     Contender(name="pollice, fp32", kind="pollice", options={"dtype": "float32"}),
@@ -77,7 +76,6 @@ def pollice_reader(job: Json) -> tuple[Read, Finish]:
     settings = ReadingOptions(
         max_tokens=job["max_tokens"],
         keep="head",
-        batch_tokens=BATCH_TOKENS,
         dtype=job["dtype"],
         device="cpu",
     )

@@ -126,10 +126,10 @@ def tune(job: Json) -> Json:
 
 def score(job: Json) -> Json:
     """Score texts behind one example, then behind eight, as the method prompt does."""
-    from pollice.models.adapters import load_base
     from pollice.models.causal import CausalScorer
     from pollice.models.loading import TextTokenizer
     from pollice.models.options import ReadingOptions
+    from pollice.models.quantization import load_language_model
     from pollice.prompts import Example, assemble, default_template
 
     tokens = 32 if job["tiny"] else 256
@@ -144,7 +144,7 @@ def score(job: Json) -> Json:
     settings = ReadingOptions(max_tokens=tokens, dtype="float32" if job["tiny"] else "auto")
     rates = []
     with measured() as meter:
-        model = load_base(Path(job["folder"]), settings, four_bit=four_bit)
+        model = load_language_model(Path(job["folder"]), settings, four_bit=four_bit)
         for shots in (1, 8):
             template = default_template(rows.label_names)
             pieces = assemble(template, rows.label_names, tokenizer, shown[:shots])

@@ -342,8 +342,8 @@ def plan(method: str, settings: tuple[str, ...], as_json: bool, **given: Any) ->
 
     Nothing is loaded: the checkpoint's configuration and the texts' lengths are enough. In order,
     each on top of the last, as far as the method has it: smaller micro-batches, recomputation,
-    LoRA, 4-bit weights, the optimizer in the host's memory. `compare` and `train` take the first
-    two by themselves, since they leave the numbers as they are.
+    LoRA, an 8-bit optimizer, 4-bit weights, the optimizer in the host's memory. `compare` and
+    `train` take the first two by themselves, since they leave the numbers as they are.
     """
     from pollice.method import create_method
     from pollice.models import memory

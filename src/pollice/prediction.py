@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pollice.cost import release_memory
 from pollice.errors import PredictionsError
 from pollice.progress import stage
 
@@ -238,6 +239,7 @@ def predict(
         parts = []
         for chunk in _chunks(texts):
             parts.append(predictor.score(chunk))
+            release_memory()
             advance(len(chunk))
     labels = len(predictor.label_names)
     empty = Scores(

@@ -16,7 +16,6 @@ from pollice.folders import file_sha256
 from pollice.models import adapters
 from pollice.models.adapters import AdapterShape, Targets
 from pollice.models.loading import load_causal
-from pollice.models.options import ReadingOptions
 from tiny import tiny_causal
 
 CPU = torch.device("cpu")
@@ -172,13 +171,3 @@ def test_changed_weights_have_another_hash(checkpoint: Path, tmp_path: Path) -> 
     first = adapters.weights_sha256(tmp_path)
     path.write_text(json.dumps({"other": 1}))
     assert first != adapters.weights_sha256(tmp_path) == file_sha256(path)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_four_bits_without_a_gpu_are_refused(checkpoint: Path) -> None:
-    sentence = (
-        "weights is 'nf4', but 4-bit weights need a CUDA GPU and this runs on the CPU. "
-        "Use weights='bfloat16'."
-    )
-    with pytest.raises(CheckpointError, match=f"^{re.escape(sentence)}$"):
-        adapters.load_base(checkpoint, ReadingOptions(), four_bit=True)

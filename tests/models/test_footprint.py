@@ -65,6 +65,9 @@ def test_training_an_encoder_takes_sixteen_bytes_a_weight_and_the_best_epochs_co
         ("train_causal", GEMMA, "targets", ("q_and_v", "all")),
         ("train_causal", GEMMA, "recompute", (True, False)),
         ("train_causal", GEMMA, "weights", ("nf4", "auto")),
+        ("train_causal", GEMMA, "optimizer_bits", (8, 32)),
+        ("train_encoder", MINILM, "optimizer_bits", (8, 32)),
+        ("prompt", GEMMA, "weights", ("nf4", "auto")),
         ("count_words", None, "ngrams", (1, 2)),
     ],
 )
@@ -101,6 +104,14 @@ def test_a_paged_optimizer_lies_elsewhere_on_a_gpu_only() -> None:
     paged = {"paged_optimizer": True}
     assert "optimizer" in parts(case("train_causal", anatomy=GEMMA, options=paged))
     assert "optimizer" not in parts(case("train_causal", anatomy=GEMMA, options=paged, cuda=True))
+
+
+def test_an_8_bit_optimizer_leaves_embeddings_in_32_bits() -> None:
+    whole, eight = (
+        parts(case("train_encoder", options={"optimizer_bits": bits}))["optimizer"]
+        for bits in (32, 8)
+    )
+    assert whole - eight == 6 * (MINILM.parameters - MINILM.embedding_parameters)
 
 
 def test_more_labels_take_more_of_a_baseline() -> None:

@@ -80,13 +80,15 @@ def test_steps_come_in_order_each_on_top_of_the_last() -> None:
         "smaller micro-batch",
         "smaller micro-batch",
         "recomputation",
+        "8-bit optimizer",
         "4-bit weights",
         "optimizer offloaded",
     ]
-    assert [one.exact for one in plan.candidates] == [True] * 4 + [False] * 2
+    assert [one.exact for one in plan.candidates] == [True] * 4 + [False] * 3
     assert plan.candidates[-1].changes == {
         "batch_tokens": 256,
         "recompute": True,
+        "optimizer_bits": 8,
         "weights": "nf4",
         "paged_optimizer": True,
     }
@@ -107,7 +109,7 @@ def test_what_is_set_already_is_no_step() -> None:
 
 def test_a_run_takes_no_way_that_changes_its_numbers() -> None:
     plan = planned("finetune", 16 * GIB)
-    lora = plan.candidates[-1]
+    lora = plan.candidates[-2]
     assert lora.step == "LoRA"
     allowed = planned("finetune", lora.bytes + 20 * MIB, exact=False).chosen
     assert allowed is not None

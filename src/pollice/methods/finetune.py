@@ -16,6 +16,7 @@ from pollice.models.loading import (
     resolve_device,
     resolve_dtype,
 )
+from pollice.models.optimizers import prepare_optimizer
 from pollice.models.options import TrainingOptions
 from pollice.models.parallel import connect
 from pollice.models.rows import read_rows
@@ -33,6 +34,7 @@ class Finetune(TrainingOptions, Method):
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> SequenceClassifier:
         """Train on the training rows; ``workdir`` gets training.jsonl and the checkpoints."""
+        prepare_optimizer(self, self.device)
         checkpoint = resolve_checkpoint(self.checkpoint)
         device = resolve_device(self.device)
         peers = connect(device)

@@ -12,6 +12,8 @@ from pollice.models import adapters
 from pollice.models.calibration import draw_rows, learn_calibration
 from pollice.models.labelling import AskingOptions, LabelPrompt
 from pollice.models.loading import TextTokenizer
+from pollice.models.optimizers import prepare_optimizer
+from pollice.models.quantization import check_four_bit, load_language_model
 from pollice.models.sft import Tuning, tune
 from pollice.models.sft_rows import AskedRows, ask_rows
 from pollice.models.sources import resolve_checkpoint
@@ -39,7 +41,8 @@ class Lora(TuningOptions, AskingOptions, Method):
         """
         _check_labels(train)
         if self.four_bit:
-            adapters.check_four_bit(self.device)
+            check_four_bit(self.device)
+        prepare_optimizer(self, self.device)
         checkpoint = resolve_checkpoint(self.checkpoint)
         tokenizer = self.read_tokenizer(checkpoint)
         prompt = LabelPrompt(
@@ -48,7 +51,7 @@ class Lora(TuningOptions, AskingOptions, Method):
             settings=self.reading(),
         )
         prompt.check_room(checkpoint)
-        base = adapters.load_base(checkpoint, self.reading(), four_bit=self.four_bit)
+        base = load_language_model(checkpoint, self.reading(), four_bit=self.four_bit)
         model = adapters.attach(base, self.shape, seed=self.seed)
         facts = {
             "trainable_parameters": adapters.trainable_parameters(model),

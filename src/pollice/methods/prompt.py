@@ -70,7 +70,9 @@ class Prompt(AskingOptions, Method):
         template = self.asked_template(label_names)
         examples = self._examples(rows.shown, tokenizer)
         pieces = assemble(template, label_names, tokenizer, examples)
-        scorer = LabelScorer(checkpoint, label_names, pieces, self.reading())
+        scorer = LabelScorer(
+            checkpoint, label_names, pieces, self.reading(), four_bit=self.four_bit
+        )
         return scorer.calibrated(learn_calibration(self.calibration, rows, scorer.label_scores))
 
     def _draw(self, train: Dataset) -> DrawnRows:

@@ -19,6 +19,7 @@ from pollice.models.hf_options import WITHOUT_INFLUENCE, TrainerOptions, check_t
 from pollice.models.hf_steps import Job
 from pollice.models.hf_trainer import train_classifier
 from pollice.models.loading import TextTokenizer, dropout_options, load_classifier
+from pollice.models.optimizers import prepare_optimizer
 from pollice.models.parallel import is_first
 from pollice.models.rows import read_rows
 from pollice.models.sources import resolve_checkpoint
@@ -35,6 +36,7 @@ class HuggingFaceTrainer(TrainerOptions, Method):
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> SequenceClassifier:
         """Train on the training rows; ``workdir`` gets training.jsonl and the checkpoints."""
         check_trackers(self)
+        prepare_optimizer(self, self.device)
         if self.push_to_hub is not None and is_first():
             reserve(self.push_to_hub)
         checkpoint = resolve_checkpoint(self.checkpoint)

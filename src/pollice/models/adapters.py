@@ -4,7 +4,6 @@ Knows nothing about prompts, and nothing about how an adapter is trained.
 """
 
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -12,25 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import BitsAndBytesConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from pollice.errors import CheckpointError
 from pollice.folders import file_sha256
-from pollice.models.loading import (
-    Device,
-    TextTokenizer,
-    load_causal,
-    quiet,
-    resolve_device,
-    resolve_dtype,
-)
-from pollice.models.options import ReadingOptions
+from pollice.models.loading import TextTokenizer, load_causal, quiet
 
 Targets = Literal["all", "q_and_v"]
 """Which linear layers are adapted: all but the output, or the queries' and values' alone."""
@@ -48,45 +38,6 @@ class AdapterShape:
     alpha: int
     dropout: float
     targets: Targets
-
-
-def check_four_bit(device: Device) -> None:
-    """Refuse 4-bit weights where they cannot be had.
-
-    Raises:
-        CheckpointError: there is no CUDA GPU, or bitsandbytes is not installed.
-    """
-    if resolve_device(device).type != "cuda":
-        raise CheckpointError(
-            "weights is 'nf4', but 4-bit weights need a CUDA GPU and this runs on the CPU. "
-            "Use weights='bfloat16'."
-        )
-    if find_spec("bitsandbytes") is None:
-        raise CheckpointError(
-            "weights is 'nf4', but 4-bit weights need bitsandbytes, which is not installed. "
-            "Install it with: pip install bitsandbytes, or use weights='bfloat16'."
-        )
-
-
-def load_base(checkpoint: Path, settings: ReadingOptions, *, four_bit: bool) -> PreTrainedModel:
-    """Load a causal language model to adapt, its weights in the settings' type or in NF4.
-
-    NF4 computes in bfloat16, and in float16 on GPUs without it (QLoRA, arXiv 2305.14314).
-    """
-    device = resolve_device(settings.device)
-    if not four_bit:
-        return load_causal(checkpoint, dtype=resolve_dtype(settings.dtype, device), device=device)
-    check_four_bit(settings.device)
-    bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    dtype = torch.bfloat16 if bfloat16 else torch.float16
-    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    quantization: dict[str, Any] = {
-        "device_map": {"": place},
-        "quantization_config": BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-        ),
-    }
-    return load_causal(checkpoint, dtype=dtype, device=place, **quantization)
 
 
 def attach(model: PreTrainedModel, shape: AdapterShape, *, seed: int) -> PeftModel:

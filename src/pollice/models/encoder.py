@@ -26,6 +26,7 @@ from pollice.models.loading import (
     link_checkpoint,
     load_classifier,
     load_encoder,
+    on_device,
     quiet,
     resolve_device,
     resolve_dtype,
@@ -119,8 +120,8 @@ class Reader:
         rows = cast(Sequence[Sequence[int]], tokens)
         ones = [[1] * len(row) for row in rows]
         return {
-            "input_ids": torch.from_numpy(padded(rows, longest, self._tokenizer.pad)).to(device),
-            "attention_mask": torch.from_numpy(padded(ones, longest, 0)).to(device),
+            "input_ids": on_device(padded(rows, longest, self._tokenizer.pad), device),
+            "attention_mask": on_device(padded(ones, longest, 0), device),
         }
 
 

@@ -226,7 +226,7 @@ def _loading(case: Case, live: int) -> int:
 def _batch(case: Case, around: int = 0) -> int:
     """Return the tokens of the largest batch: rows of like length, the longest first."""
     longest = case.text_tokens + around
-    rows = max(1, case.option("batch_tokens", 4096) // longest)
+    rows = max(1, case.option("batch_tokens", 2048) // longest)
     return int(min(rows, case.lengths.rows) * longest)
 
 
@@ -273,9 +273,19 @@ def _training_encoder(case: Case) -> Parts:
     return {
         "weights": 4 * anatomy.parameters + copies,
         "gradients": 4 * trained,
-        "optimizer": 8 * trained,
+        "optimizer": _moments(case, trained, embeddings=trained == anatomy.parameters),
         "activations": _kept_for_backward(case, kept),
     }
+
+
+def _moments(case: Case, trained: int, *, embeddings: bool = False) -> int:
+    """Return AdamW's state on the device; in 8 bits embeddings, where they learn, stay in 32."""
+    if case.option("paged_optimizer", False) and case.cuda:
+        return 0
+    if case.option("optimizer_bits", 32) == 32:
+        return 8 * trained
+    whole = _known(case).embedding_parameters if embeddings else 0
+    return 2 * (trained - whole) + 8 * whole
 
 
 def _trained_parameters(case: Case) -> int:
@@ -323,11 +333,10 @@ def _training_causal(case: Case) -> Parts:
     passes = min(asked, -(-asked * sequence // case.option("batch_tokens", 1024)))
     rows = -(-min(asked, case.lengths.rows) // passes)
     kept = rows * sequence * _kept_causal(case)
-    paged = case.option("paged_optimizer", False) and case.cuda
     return {
         "weights": anatomy.weight_bytes(_form(case)) + _unpacked(case) + 4 * adapters,
         "gradients": 4 * adapters,
-        "optimizer": 0 if paged else 8 * adapters,
+        "optimizer": _moments(case, adapters),
         "activations": _kept_for_backward(case, kept),
         "label logits": 3 * 4 * rows * anatomy.vocabulary,
     }

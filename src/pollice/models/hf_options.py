@@ -15,14 +15,15 @@ from transformers import TrainingArguments
 from pollice.errors import OptionError
 from pollice.method import OPTIONS
 from pollice.models.loading import quiet, resolve_dtype
-from pollice.models.options import ClassifierOptions
+from pollice.models.optimizers import trainer_name
+from pollice.models.options import ClassifierOptions, OptimizerOptions
 from pollice.models.parallel import Peers
 
 Tracker = Literal["trackio", "tensorboard", "mlflow", "wandb"]
 
 WITHOUT_INFLUENCE = frozenset(
     (
-        *("checkpoint", "device", "batch_tokens"),
+        *("checkpoint", "device", "batch_tokens", "paged_optimizer"),
         *("checkpoint_steps", "keep_checkpoints", "push_to_hub", "report_to"),
     )
 )
@@ -30,7 +31,7 @@ WITHOUT_INFLUENCE = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class TrainerOptions(ClassifierOptions):
+class TrainerOptions(OptimizerOptions, ClassifierOptions):
     """Options of training with transformers' Trainer; the defaults are the report's arguments."""
 
     checkpoint: str = "minilm"
@@ -95,6 +96,7 @@ def training_arguments(
             warmup_steps=options.warmup,
             lr_scheduler_type=options.lr_scheduler,
             max_grad_norm=options.clip_norm,
+            optim=trainer_name(options, device),
             logging_strategy="steps",
             logging_steps=1,
             logging_nan_inf_filter=False,

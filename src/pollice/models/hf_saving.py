@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pollice.models.checkpoints import random_states
+from pollice.models.optimizers import state_tensors, state_value
 
 _RANDOM = "random.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
@@ -31,17 +32,19 @@ def save_optimizer(folder: Path, optimizer: Any) -> None:
     """Write the optimizer's tensors."""
     states = optimizer.state_dict()["state"].items()
     tensors = {
-        f"{number}.{name}": tensor for number, state in states for name, tensor in state.items()
+        f"{number}.{name}": tensor
+        for number, state in states
+        for name, tensor in state_tensors(state).items()
     }
     save_tensors(folder / _OPTIMIZER, tensors)
 
 
 def load_optimizer(folder: Path, optimizer: Any, groups: Sequence[Mapping[str, Any]]) -> None:
     """Give the optimizer back its tensors, and the groups of `optimizer_groups`."""
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Any]] = {}
     for key, tensor in load_file(folder / _OPTIMIZER).items():
         number, name = key.split(".")
-        state.setdefault(int(number), {})[name] = tensor
+        state.setdefault(int(number), {})[name] = state_value(tensor)
     optimizer.load_state_dict({"state": state, "param_groups": [dict(group) for group in groups]})
 
 

@@ -19,6 +19,7 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 from transformers import EvalPrediction, PreTrainedModel, TrainerCallback, TrainerControl
 
+from pollice.cost import release_memory
 from pollice.errors import Interrupted, TrainingError
 from pollice.models.checkpoints import (
     Checkpoint,
@@ -42,6 +43,7 @@ from pollice.models.interruption import StopFlag, stopping
 from pollice.models.journal import Journal, begin_journal
 from pollice.models.loading import quiet
 from pollice.models.rows import Rows
+from pollice.models.schedule import RELEASE_STEPS
 from pollice.progress import stage
 
 _STATE = "trainer_state.json"  # the name that Trainer reads
@@ -167,6 +169,8 @@ class ResumableTrainer(StepTrainer):
         self.note_stop()
         taken, every = self.state.global_step, self.job.options.checkpoint_steps
         self._advance(len(self.sampler.steps[taken % self._epoch_steps - 1]))
+        if taken % RELEASE_STEPS == 0:
+            release_memory()
         epoch_ends = taken % self._epoch_steps == 0  # saved after its evaluation
         due = every > 0 and taken % every == 0
         self.control.should_save = not epoch_ends and (due or self._stop_signal > 0)

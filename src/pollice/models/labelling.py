@@ -22,21 +22,21 @@ from pollice.models.causal import CausalScorer
 from pollice.models.loading import (
     TextTokenizer,
     link_checkpoint,
-    load_causal,
     read_config,
-    resolve_device,
-    resolve_dtype,
 )
-from pollice.models.options import ReadingOptions
+from pollice.models.options import LanguageModelOptions, ReadingOptions
+from pollice.models.quantization import load_language_model
 from pollice.prediction import Predictor, Scores
 from pollice.prompts import Ending, Pieces, Template, custom_template, default_template
 
 Chat = Literal["auto", "always", "never"]
 """Whether texts are asked about in the turns of a conversation."""
 
+_WEIGHTS = "weights.json"
+
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class AskingOptions(ReadingOptions):
+class AskingOptions(LanguageModelOptions):
     """How a causal language model is asked for the label."""
 
     template: str | None = None
@@ -150,6 +150,8 @@ class LabelScorer(Predictor):
         pieces: Pieces,
         settings: ReadingOptions,
         calibration: Calibration | None = None,
+        *,
+        four_bit: bool = False,
     ) -> None:
         self.label_names = label_names
         self.calibration = calibration or Calibration()
@@ -157,10 +159,8 @@ class LabelScorer(Predictor):
         self._prompt = LabelPrompt(label_names=label_names, pieces=pieces, settings=settings)
         self._tokenizer = TextTokenizer(checkpoint)
         self._prompt.check_room(checkpoint)
-        device = resolve_device(settings.device)
-        self._model = load_causal(
-            checkpoint, dtype=resolve_dtype(settings.dtype, device), device=device
-        )
+        self._four_bit = four_bit
+        self._model = load_language_model(checkpoint, settings, four_bit=four_bit)
         self._scorer = CausalScorer(self._model, pieces, batch_tokens=settings.batch_tokens)
 
     @property
@@ -204,6 +204,8 @@ class LabelScorer(Predictor):
         link_checkpoint(self._checkpoint, checkpoint)
         self._prompt.save(folder)
         self.calibration.save(folder)
+        weights = json.dumps({"four_bit": self._four_bit}, indent=2)
+        (folder / _WEIGHTS).write_text(weights, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -215,6 +217,7 @@ class LabelScorer(Predictor):
             prompt.pieces,
             prompt.settings,
             Calibration.load(folder),
+            **json.loads((folder / _WEIGHTS).read_text(encoding="utf-8")),
         )
 
 

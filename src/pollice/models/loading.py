@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from jinja2 import TemplateError
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
@@ -57,6 +58,12 @@ def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
         )
         return torch.bfloat16 if native else torch.float32
     return torch.float32 if dtype == "float32" else torch.bfloat16
+
+
+def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Return an array as a tensor; a GPU gets it while it is still busy with the one before."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 class TextTokenizer:

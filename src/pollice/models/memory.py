@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pollice.cost import free_bytes, resident_bytes
-from pollice.errors import MemoryPlanError, OptionError
+from pollice.errors import CheckpointError, MemoryPlanError, OptionError
 from pollice.method import Method, options_of
 from pollice.models.footprint import (
     CORE_LIBRARIES,
@@ -93,6 +93,7 @@ class _Step:
 _STEPS = (
     _Step(title="recomputation", option="recompute", value=True, exact=True),
     _Step(title="LoRA", option="lora_rank", value=8),
+    _Step(title="8-bit optimizer", option="optimizer_bits", value=8),
     _Step(title="4-bit weights", option="weights", value="nf4", cuda_only=True),
     _Step(
         title="optimizer offloaded",
@@ -171,8 +172,11 @@ def _case(method: Method, options: Mapping[str, Any], lengths: Lengths) -> Case:
         return case
     # Imported here: a comparison of methods without a checkpoint needs no torch.
     from pollice.models.anatomy import inspect_checkpoint, planned_device
+    from pollice.models.quantization import FOUR_BIT_NEEDS_CUDA
 
     cuda, number_bytes = planned_device(options.get("device", "auto"), options.get("dtype", "auto"))
+    if options.get("weights") == "nf4" and not cuda:
+        raise CheckpointError(FOUR_BIT_NEEDS_CUDA)
     return replace(
         case,
         anatomy=inspect_checkpoint(options["checkpoint"]),

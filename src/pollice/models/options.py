@@ -4,7 +4,7 @@ Knows nothing about any one method.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -18,6 +18,9 @@ from pollice.models.loading import Device, Dtype
 
 LongText = Literal["head_tail", "head", "tail", "chunks"]
 """Which end of a text that is too long is read; chunks: all of it, in pieces."""
+
+Weights = Literal["auto", "float32", "bfloat16", "nf4"]
+"""How the weights that do not learn are held."""
 
 Recipe = Literal["default", "report"]
 Select = Literal["log_loss", "accuracy", "last"]
@@ -57,7 +60,7 @@ class ModelOptions:
 
     max_tokens: int = Field(default=512, ge=1)
     """The most tokens of a text that are read; what is cut is counted."""
-    batch_tokens: int = Field(default=4096, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1)
     """The most tokens that go through the model at once; fewer take less memory."""
     dtype: Dtype = "auto"
     """auto: bfloat16 where the hardware multiplies it natively."""
@@ -81,6 +84,26 @@ class ReadingOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class LanguageModelOptions(ReadingOptions):
+    """How a causal language model is held and reads."""
+
+    weights: Weights = "auto"
+    """How the weights that do not learn are held; auto: in dtype; nf4: in 4 bits, on CUDA."""
+
+    @property
+    def four_bit(self) -> bool:
+        """Whether the weights that do not learn are held in 4 bits."""
+        return self.weights == "nf4"
+
+    def reading(self) -> ReadingOptions:
+        """Return how a text is read; its data type is the one that the weights are held in."""
+        reading = super().reading()
+        if self.weights in ("float32", "bfloat16"):
+            return replace(reading, dtype=self.weights)
+        return reading
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
 class ClassifierOptions(ModelOptions):
     """How a trained classifier reads texts; saved with it."""
 
@@ -94,7 +117,17 @@ class ClassifierOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class TrainingOptions(ClassifierOptions):
+class OptimizerOptions:
+    """How AdamW's state is held."""
+
+    optimizer_bits: Literal[32, 8] = 32
+    """Of each number of AdamW's state; 8 takes a quarter of the memory, and bitsandbytes."""
+    paged_optimizer: bool = False
+    """Whether a GPU may move the optimizer's state to the host's memory; needs bitsandbytes."""
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class TrainingOptions(OptimizerOptions, ClassifierOptions):
     """Options of every method that trains an encoder with our own loop."""
 
     recipe: Recipe = "default"

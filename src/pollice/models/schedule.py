@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 
+RELEASE_STEPS = 16
+"""Freed memory is given back to the system every so many steps."""
+
 _WINDOW_BATCHES = 100  # rows of like length are looked for among this many batches' rows
 
 

@@ -175,7 +175,6 @@ def _configured(
     arguments: TrainingArguments, options: TuningOptions, dtype: torch.dtype
 ) -> SFTConfig:
     """Return the arguments as SFTTrainer wants them."""
-    paged = options.paged_optimizer and arguments.device.type == "cuda"
     config = SFTConfig(
         **{
             **arguments.to_dict(),
@@ -183,7 +182,6 @@ def _configured(
             "bf16": dtype == torch.bfloat16,
             "fp16": dtype == torch.float16,
             "activation_checkpointing": options.recompute,
-            "optim": "paged_adamw_32bit" if paged else arguments.optim,
             "max_length": None,
             "dataset_kwargs": {"skip_prepare_dataset": True},
         }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pollice.models.layers import parameter_groups
+from pollice.models.optimizers import adamw, state_tensors, state_value
 from pollice.models.options import TrainingOptions
 from pollice.models.rows import Rows
 
@@ -22,6 +23,7 @@ from pollice.models.rows import Rows
 _FREE = frozenset(
     (
         *("recipe", "checkpoint", "device", "dtype", "batch_tokens", "compile"),
+        "paged_optimizer",
         *("checkpoint_minutes", "checkpoint_steps", "keep_checkpoints"),
     )
 )
@@ -99,15 +101,15 @@ class TrainingState:
         return {
             f"{name}/{key}": value
             for name, weight in self.weights.items()
-            for key, value in self.optimizer.state.get(weight, {}).items()
+            for key, value in state_tensors(self.optimizer.state.get(weight, {})).items()
         }
 
     def _set_moments(self, moments: Mapping[str, Tensor]) -> None:
         numbers = {name: number for number, name in enumerate(self.weights)}
-        state: dict[int, dict[str, Tensor]] = {}
+        state: dict[int, dict[str, Any]] = {}
         for place, value in moments.items():
             name, _, key = place.rpartition("/")
-            state.setdefault(numbers[name], {})[key] = value
+            state.setdefault(numbers[name], {})[key] = state_value(value)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
@@ -118,7 +120,7 @@ def new_state(model: PreTrainedModel, options: TrainingOptions) -> TrainingState
     return TrainingState(
         position=Position(micro_batch_tokens=options.micro_batch_tokens),
         weights={name: p for group in groups for name, p in group.pop("named").items()},
-        optimizer=torch.optim.AdamW(groups, lr=options.learning_rate, fused=True),
+        optimizer=adamw(model, groups, options),
     )
 
 

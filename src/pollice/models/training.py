@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from pollice.cost import release_memory
 from pollice.errors import Interrupted, MemoryPlanError, TrainingError
 from pollice.models.batching import length_batches
 from pollice.models.checkpoints import CheckpointStore, check_identity
@@ -28,6 +29,7 @@ from pollice.models.options import TrainingOptions
 from pollice.models.parallel import Peers
 from pollice.models.rows import Rows
 from pollice.models.schedule import (
+    RELEASE_STEPS,
     Indices,
     epoch_batches,
     micro_batches,
@@ -140,6 +142,8 @@ class _Run:
         for rows in batches[at.batch :]:
             self._step(rows)
             advance(len(rows))
+            if at.step % RELEASE_STEPS == 0:
+                release_memory()
             if at.step % (options.checkpoint_steps or self._steps + 1) == 0:
                 self._save()
             else:

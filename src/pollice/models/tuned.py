@@ -22,6 +22,7 @@ from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal import CausalScorer
 from pollice.models.labelling import LabelPrompt, first_tokens
 from pollice.models.loading import TextTokenizer, link_checkpoint
+from pollice.models.quantization import load_language_model
 from pollice.prediction import Predictor, Scores
 from pollice.prompts import Pieces
 
@@ -242,7 +243,7 @@ def _load_tuned(folder: Path, prompt: LabelPrompt, content: Mapping[str, Any]) -
     if adapter.is_dir():
         adapters.check_base(adapter, checkpoint)
     four_bit: bool = content["four_bit"]
-    model = adapters.load_base(checkpoint, prompt.settings, four_bit=four_bit)
+    model = load_language_model(checkpoint, prompt.settings, four_bit=four_bit)
     if not adapter.is_dir():
         return TunedModel(
             model=model, adapter=None, checkpoint=checkpoint, base_sha256=content["base_sha256"]

@@ -4,7 +4,6 @@ Knows nothing about how it is trained.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -13,14 +12,11 @@ from pydantic.dataclasses import dataclass
 
 from pollice.method import OPTIONS
 from pollice.models.adapters import AdapterShape, Targets
-from pollice.models.options import ReadingOptions, with_recipe
-
-Weights = Literal["auto", "float32", "bfloat16", "nf4"]
-"""How the weights that do not learn are held."""
+from pollice.models.options import LanguageModelOptions, OptimizerOptions, with_recipe
 
 WITHOUT_INFLUENCE = frozenset(
     (
-        *("recipe", "checkpoint", "device", "batch_tokens", "merge"),
+        *("recipe", "checkpoint", "device", "batch_tokens", "merge", "paged_optimizer"),
         *("judge_before", "calibration_texts", "checkpoint_steps", "keep_checkpoints"),
     )
 )
@@ -46,15 +42,13 @@ _REPORT: Mapping[str, Any] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class TuningOptions(ReadingOptions):
+class TuningOptions(OptimizerOptions, LanguageModelOptions):
     """Options of training an adapter on a causal language model to answer with the label."""
 
     recipe: Literal["default", "report"] = "default"
     """report: the settings of the study that pollice grew from, wherever no other is given."""
     checkpoint: str = "gemma-3-270m"
     """A catalogue name, a folder, or hub:owner/name@revision."""
-    weights: Weights = "auto"
-    """How the weights that do not learn are held; auto: in dtype; nf4: in 4 bits, on CUDA."""
     rank: int = Field(default=16, ge=1)
     """The rank of the adapter's matrices (LoRA, arXiv 2106.09685)."""
     alpha: int = Field(default=32, ge=1)
@@ -80,8 +74,6 @@ class TuningOptions(ReadingOptions):
     """The share of the steps during which the learning rate rises."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradients longer than this are scaled down to it."""
-    paged_optimizer: bool = False
-    """Whether a GPU may move the optimizer's state to the host's memory; needs bitsandbytes."""
     recompute: bool = False
     """Whether activations are computed again in the backward pass: less memory, more time."""
     max_tokens: int = Field(default=256, ge=1)
@@ -118,20 +110,8 @@ class TuningOptions(ReadingOptions):
         return self
 
     @property
-    def four_bit(self) -> bool:
-        """Whether the weights that do not learn are held in 4 bits."""
-        return self.weights == "nf4"
-
-    @property
     def shape(self) -> AdapterShape:
         """The adapter's."""
         return AdapterShape(
             rank=self.rank, alpha=self.alpha, dropout=self.dropout, targets=self.targets
         )
-
-    def reading(self) -> ReadingOptions:
-        """Return how a text is read; its data type is the one that the weights are held in."""
-        reading = super().reading()
-        if self.weights in ("float32", "bfloat16"):
-            return replace(reading, dtype=self.weights)
-        return reading
