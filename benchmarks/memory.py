@@ -47,7 +47,7 @@ CASES = (
     Case(method="features", checkpoint=MINILM, rows=400),
     Case(method="features", checkpoint=MINILM, rows=100, options={"dtype": "float32"}),
     Case(method="features", checkpoint=MINILM, rows=200, options={"batch_tokens": 16384}),
-    Case(method="finetune", checkpoint=MINILM, rows=100, options=BRIEF),
+    Case(method="finetune", checkpoint=MINILM, rows=320, options=BRIEF),
     Case(method="finetune", checkpoint=MINILM, rows=60, options={**BRIEF, "dtype": "float32"}),
     Case(method="finetune", checkpoint=MINILM, rows=60, options={**BRIEF, "lora_rank": 8}),
     Case(method="trainer", checkpoint=MINILM, rows=60, options=BRIEF),
@@ -60,6 +60,7 @@ CASES = (
     Case(method="lora", checkpoint=GEMMA, rows=32, options={**BRIEF, "recompute": True}),
     Case(method="lora", checkpoint=SMOLLM, rows=32, options=BRIEF),
     Case(method="finetune", checkpoint=MINILM, rows=60, options=BRIEF, memory="1600MiB"),
+    Case(method="trainer", checkpoint=MINILM, rows=60, options=BRIEF, memory="3GiB"),
     Case(method="lora", checkpoint=GEMMA, rows=32, options=BRIEF, memory="3GiB"),
     Case(method="features", checkpoint=MINILM, rows=60, memory="200MiB"),
 )

@@ -198,7 +198,12 @@ def test_more_labelled_rows_than_there_are_is_refused(checkpoint: Path, tmp_path
 def test_examples_that_leave_no_room_are_refused(tmp_path: Path) -> None:
     small = tiny_causal(tmp_path / "llama", "llama", context=200)
     pieces = pieces_of(small)
-    fixed = sum(len(ending.tokens) for ending in pieces.endings) + len(pieces.prefix)
+    fixed = len(pieces.prefix) + max(
+        len(ending.tokens) + len(word) - 1
+        for ending in pieces.endings
+        for words in ending.words
+        for word in words
+    )
     sentence = (
         f"The checkpoint reads 200 tokens, but instructions, examples and question take {fixed} "
         f"and a text up to {201 - fixed}. Lower shots, example_tokens or max_tokens."
@@ -207,7 +212,7 @@ def test_examples_that_leave_no_room_are_refused(tmp_path: Path) -> None:
         fitted(small, tmp_path, max_tokens=201 - fixed)
     fitted(small, tmp_path, max_tokens=200 - fixed)
     with pytest.raises(PromptError, match=r"^The checkpoint reads 200 tokens, but .* Lower shots"):
-        fitted(small, tmp_path, max_tokens=1, shots=8)
+        fitted(small, tmp_path, max_tokens=1, shots=24)
 
 
 def pieces_of(checkpoint: Path) -> Pieces:

@@ -4,6 +4,8 @@ The GPU is what is taken away here: bitsandbytes quantizes on a CPU as well, onl
 """
 
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,12 @@ def test_packed_weights_are_tuned_and_come_back_with_their_adapter(
     save_predictor(scorer, tmp_path / "saved", method="lora", options={})
     loaded = load_predictor(tmp_path / "saved")
     np.testing.assert_array_equal(loaded.predict_proba(UNSEEN.texts), run.probabilities)
+
+
+@needs_bitsandbytes
+def test_nothing_is_said_of_them_where_they_are_not_used() -> None:
+    command = [sys.executable, "-c", "import pollice.models.layers, bitsandbytes"]
+    assert subprocess.run(command, capture_output=True, check=True).stderr == b""
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

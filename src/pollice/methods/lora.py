@@ -72,6 +72,7 @@ class Lora(TuningOptions, AskingOptions, Method):
             TunedModel.of(model, checkpoint, four_bit=self.four_bit),
             prompt,
             facts,
+            tokenizer=tokenizer,
             shipping=Shipping(
                 merge=self.merge, texts=(*validation.texts, *train.texts)[:_CHECKED_TEXTS]
             ),

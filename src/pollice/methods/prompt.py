@@ -71,7 +71,12 @@ class Prompt(AskingOptions, Method):
         examples = self._examples(rows.shown, tokenizer)
         pieces = assemble(template, label_names, tokenizer, examples)
         scorer = LabelScorer(
-            checkpoint, label_names, pieces, self.reading(), four_bit=self.four_bit
+            checkpoint,
+            label_names,
+            pieces,
+            self.reading(),
+            four_bit=self.four_bit,
+            tokenizer=tokenizer,
         )
         return scorer.calibrated(learn_calibration(self.calibration, rows, scorer.label_scores))
 

@@ -187,7 +187,7 @@ class TextEncoder:
         if self.pooling == "cls":
             return states[:, 0]
         weights = mask[:, :, None].to(states.dtype)
-        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+        return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)  # an empty text: 0
 
 
 class VectorClassifier(Predictor):

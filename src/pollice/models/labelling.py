@@ -115,8 +115,7 @@ class LabelPrompt:
     def check_room(self, checkpoint: Path) -> None:
         """Refuse a prompt that leaves the checkpoint no room for a text."""
         context = getattr(read_config(checkpoint), "max_position_embeddings", None)
-        around = len(self.pieces.prefix)
-        around += sum(len(ending.tokens) for ending in self.pieces.endings)
+        around = len(self.pieces.prefix) + max(map(_depth, self.pieces.endings))
         if context is not None and around + self.settings.max_tokens > context:
             raise PromptError(
                 f"The checkpoint reads {context} tokens, but instructions, examples and question "
@@ -152,12 +151,13 @@ class LabelScorer(Predictor):
         calibration: Calibration | None = None,
         *,
         four_bit: bool = False,
+        tokenizer: TextTokenizer | None = None,
     ) -> None:
         self.label_names = label_names
         self.calibration = calibration or Calibration()
         self._checkpoint = checkpoint
         self._prompt = LabelPrompt(label_names=label_names, pieces=pieces, settings=settings)
-        self._tokenizer = TextTokenizer(checkpoint)
+        self._tokenizer = tokenizer or TextTokenizer(checkpoint)
         self._prompt.check_room(checkpoint)
         self._four_bit = four_bit
         self._model = load_language_model(checkpoint, settings, four_bit=four_bit)
@@ -239,6 +239,12 @@ def first_tokens(pieces: Pieces) -> Pieces:
             for ending in pieces.endings
         ),
     )
+
+
+def _depth(ending: Ending) -> int:
+    """Return how many tokens after the text's last one the last that is read stands."""
+    longest = max(len(word) for label_words in ending.words for word in label_words)
+    return len(ending.tokens) + longest - 1
 
 
 def _pieces(content: Mapping[str, Any]) -> Pieces:

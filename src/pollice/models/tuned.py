@@ -81,6 +81,7 @@ class TunedScorer(Predictor):
         *,
         before: Calibration | None = None,
         shipping: Shipping | None = None,
+        tokenizer: TextTokenizer | None = None,
     ) -> None:
         self.label_names = prompt.label_names
         self._tuned = tuned
@@ -89,7 +90,7 @@ class TunedScorer(Predictor):
         self._before = before
         self._shipping = shipping or Shipping()
         self._judges_before = False
-        self._tokenizer = TextTokenizer(tuned.checkpoint)
+        self._tokenizer = tokenizer or TextTokenizer(tuned.checkpoint)
         self._scorer = self._scorer_of(first_tokens(prompt.pieces))
 
     def _scorer_of(self, pieces: Pieces) -> CausalScorer:
