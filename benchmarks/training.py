@@ -4,6 +4,7 @@ The same checkpoint, rows and epochs for everybody. What is compared and how is 
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -233,6 +234,8 @@ def main() -> None:
         if arguments.test_rows:
             once = {name: result for name, (result,) in found.items()}
             accuracies += judged(once, sides(arguments, data, seed)["test"], seed)
+            print(markdown(accuracies[-len(once) :]), file=sys.stderr)
+        write_json(arguments.json, {"arguments": vars(arguments), "results": results})
     print(machine(["torch", "transformers", "accelerate"]))
     print(
         f"{arguments.checkpoint}, {arguments.train_rows} training, {arguments.validation_rows} "
@@ -243,7 +246,6 @@ def main() -> None:
     print(markdown([speed_cells(row) for row in summarize(results)]))
     if accuracies:
         print(f"\n{markdown(accuracies)}")
-    write_json(arguments.json, {"arguments": vars(arguments), "results": results})
 
 
 def parse() -> argparse.Namespace:
