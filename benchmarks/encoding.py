@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rounds import (
     Contender,
     Json,
+    add_usual,
     answer_child,
     balanced_rows,
     chosen,
@@ -237,8 +238,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--contenders", nargs="*", default=[], help="words of their names; all")
     parser.add_argument("--seed", type=int, default=0, help="draws the rows")
-    parser.add_argument("--json", help="a file for everything measured")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    add_usual(parser)
     return parser.parse_args()
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rounds import Json, answer_child, machine, markdown, run_child, write_json
+from rounds import Json, add_usual, answer_child, machine, markdown, run_child, write_json
 from shapes import opinions, write_checkpoint
 
 from pollice.cost import measured
@@ -307,8 +307,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="tiny shapes on the CPU")
     parser.add_argument("--jobs", nargs="*", default=[], help="only those that hold a word")
     parser.add_argument("--folder", help="where the checkpoints are written for a while (18 GB)")
-    parser.add_argument("--json", help="a file for everything measured")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    add_usual(parser)
     given = parser.parse_args()
     if given.child:
         answer_child(given.child, work)

@@ -16,6 +16,7 @@ from typing import Any
 
 from rounds import (
     Json,
+    add_usual,
     answer_child,
     balanced_rows,
     machine,
@@ -157,9 +158,8 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[0, 32, 100, 300])
     parser.add_argument("--test-rows", type=int, default=500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--json", help="a file for everything measured")
     parser.add_argument("--plot", help="a file for the curves: .svg or .png; needs matplotlib")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    add_usual(parser)
     given = parser.parse_args()
     if given.child:
         answer_child(given.child, work)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rounds import Json, answer_child, machine, markdown, run_child, write_json
+from rounds import Json, add_usual, answer_child, machine, markdown, run_child, write_json
 
 from pollice.errors import MemoryPlanError
 from pollice.experiment import DataSource, Experiment, run_experiment
@@ -112,8 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="rotten-tomatoes", help="a source of labelled texts")
     parser.add_argument("--cases", nargs="*", default=[], help="only those that hold a word")
-    parser.add_argument("--json", help="a file for everything measured")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    add_usual(parser)
     given = parser.parse_args()
     if given.child:
         answer_child(given.child, measure)

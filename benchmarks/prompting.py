@@ -16,6 +16,7 @@ from questions import Asked, asked, cut_text, same_tokens
 from rounds import (
     Contender,
     Json,
+    add_usual,
     answer_child,
     balanced_rows,
     chosen,
@@ -349,8 +350,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=sorted(_TORCH_NAMES), default="bf16")
     parser.add_argument("--contenders", nargs="*", default=[], help="words of their names; all")
     parser.add_argument("--seed", type=int, default=0, help="draws rows and examples")
-    parser.add_argument("--json", help="a file for everything measured")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    add_usual(parser)
     return parser.parse_args()
 
 

@@ -3,6 +3,7 @@
 Knows nothing about what is measured: a job is a JSON object, and so is what it gives.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -101,6 +102,12 @@ def run_child(script: str, job: Json) -> Json:
             raise SystemExit(f"{job['name']} failed:\n{finished.stderr[-4000:]}")
         result: Json = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
         return result
+
+
+def add_usual(parser: argparse.ArgumentParser) -> None:
+    """Add what every script takes: where all goes that was measured, and a child's folder."""
+    parser.add_argument("--json", help="a file for everything measured")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
 
 
 def answer_child(folder: str, work: Callable[[Json], Json]) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rounds import (
     Contender,
     Json,
+    add_usual,
     answer_child,
     balanced_rows,
     chosen,
@@ -263,8 +264,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--speed-rows", type=int, default=0, help="only time an epoch of so many")
     parser.add_argument("--rounds", type=int, default=3, help="of --speed-rows")
     parser.add_argument("--contenders", nargs="*", default=[], help="words of their names; all")
-    parser.add_argument("--json", help="a file for everything measured")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    add_usual(parser)
     return parser.parse_args()
 
 
