@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500, help="test rows of each seed")
     parser.add_argument("--pool", type=int, default=1300, help="rows scored of each data set")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="a folder for the label scores, as .npz")
     given = parser.parse_args()
     print(
         "| checkpoint | data | shots | seed | raw | batch | platt | probe | batch - raw | ECE platt"
@@ -58,6 +59,10 @@ def _study(checkpoint: str, source: str, shots: int, given: argparse.Namespace) 
         log_probabilities=np.concatenate([part.log_probabilities for part in scored]),
         hidden=np.concatenate([part.hidden for part in scored]),
     )
+    if given.keep:
+        given.keep.mkdir(parents=True, exist_ok=True)
+        kept = given.keep / f"{checkpoint}-{Path(source).stem}-{shots}.npz"
+        np.savez(kept, **vars(scores), labels=np.array(pool.labels))
     gains = []
     for seed in range(given.seeds):
         accuracies, error = _ladder(scores, pool, seed, given.rows)

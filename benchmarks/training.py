@@ -4,6 +4,7 @@ The same checkpoint, rows and epochs for everybody. What is compared and how is 
 """
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -214,6 +215,32 @@ def judged(results: Mapping[str, Json], test: Dataset, seed: int) -> list[dict[s
     return rows
 
 
+def together(results: Mapping[str, list[Json]], test: Dataset) -> list[dict[str, str]]:
+    """Return a table row for each contender: its mean over the seeds, and pollice's lead on it.
+
+    The interval is for other test rows, each with its mean over the seeds; not for other seeds.
+    """
+    gold = np.array([test.label_names.index(label) for label in test.labels])
+    right = {
+        name: np.mean([np.argmax(one["probabilities"], axis=1) == gold for one in found], axis=0)
+        for name, found in results.items()
+    }
+    reference = next(iter(right.values()))
+    rows = []
+    for name, rates in right.items():
+        lead = 100 * (reference - rates)
+        half = 1.96 * lead.std(ddof=1) / math.sqrt(len(lead))
+        shown = f"{lead.mean():+.1f} [{lead.mean() - half:+.1f}, {lead.mean() + half:+.1f}]"
+        rows.append(
+            {
+                "contender": name,
+                "mean accuracy": f"{rates.mean():.3f}",
+                "pollice leads by, points [95 %]": "-" if rates is reference else shown,
+            }
+        )
+    return rows
+
+
 def main() -> None:
     """Measure and print."""
     arguments = parse()
@@ -247,6 +274,8 @@ def main() -> None:
     print(markdown([speed_cells(row) for row in summarize(results)]))
     if accuracies:
         print(f"\n{markdown(accuracies)}")
+        test = sides(arguments, data, 0)["test"]
+        print(f"\n{markdown(together(results, test))}")
 
 
 def parse() -> argparse.Namespace:

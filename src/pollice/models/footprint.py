@@ -28,9 +28,10 @@ _CHARACTERS_PER_WORD = 5.6
 # Measured with torch 2.13 and glibc on x86: blocks of other sizes that were freed, and stay.
 _KEPT_BLOCKS = 250 * MIB
 _LEFT_BETWEEN = 1.25  # what is kept for the backward pass has another size in every pass
-_WORKSPACE = 2  # products and attention need about as much again as their results
+_WORKSPACE = 2.3  # products and attention need somewhat more than their results again
+_KERNELS = 250 * MIB  # beyond the tensors of training in bfloat16: oneDNN compiles for each shape
 # A tokenizer's memory for each byte of tokenizer.json, two copies, and what reading it leaves.
-_TOKENIZER_FIXED, _TOKENIZER_SHARE = 15 * MIB, 20
+_TOKENIZER_FIXED, _TOKENIZER_SHARE = 15 * MIB, 10
 _ENCODER_JSON, _SMALL_JSON, _LARGE_JSON = 15, 72, 110  # bytes of tokenizer.json for each word
 _MANY_WORDS = 100_000
 _QUESTION, _HYPOTHESIS = 48, 16  # the tokens around a text, about
@@ -182,7 +183,10 @@ def _rounded(case: Case, live: int) -> int:
 
 def _kept_for_backward(case: Case, kept: int) -> int:
     """Return what the tensors that the backward pass reads take, with the room between them."""
-    return _rounded(case, kept if case.cuda else round(_LEFT_BETWEEN * kept))
+    if case.cuda:
+        return _rounded(case, kept)
+    kernels = _KERNELS if case.number_bytes == 2 else 0
+    return _rounded(case, round(_LEFT_BETWEEN * kept)) + kernels
 
 
 def _reading_parts(case: Case, tokens: int, keys: int = 0) -> Parts:
@@ -194,7 +198,7 @@ def _reading_parts(case: Case, tokens: int, keys: int = 0) -> Parts:
     live = tokens * _live_bytes(anatomy, case.number_bytes, keys)
     return {
         "weights": anatomy.weight_bytes(_form(case)) + _unpacked(case),
-        "activations": _rounded(case, _WORKSPACE * live),
+        "activations": _rounded(case, round(_WORKSPACE * live)),
         "loading": _loading(case, live),
     }
 
@@ -220,7 +224,7 @@ def _loading(case: Case, live: int) -> int:
     if case.cuda or anatomy.stored_bytes == case.number_bytes:
         return 0
     stored = anatomy.stored_bytes * anatomy.parameters
-    return max(0, stored - _KEPT_BLOCKS - _WORKSPACE * live)
+    return max(0, stored - _KEPT_BLOCKS - round(_WORKSPACE * live))
 
 
 def _batch(case: Case, around: int = 0) -> int:

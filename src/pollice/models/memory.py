@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pollice.cost import free_bytes, resident_bytes
+from pollice.cost import free_bytes, release_memory, resident_bytes
 from pollice.errors import CheckpointError, MemoryPlanError, OptionError
 from pollice.method import Method, options_of
 from pollice.models.footprint import (
@@ -159,6 +159,7 @@ def plan_memory(
 
 def _case(method: Method, options: Mapping[str, Any], lengths: Lengths) -> Case:
     assert method.work is not None
+    release_memory()
     held = resident_bytes() - 2 * lengths.characters  # the texts are a part of their own
     case = Case(
         work=method.work,
