@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 from huggingface_hub import close_session, constants
+from torch import Tensor
 
 from pollice.errors import Interrupted, OptionError, RunError, SourceError, TrainingError
 from pollice.methods.trainer import HuggingFaceTrainer
+from pollice.models import hf_saving
 from pollice.models.encoder import SequenceClassifier
 from pollice.progress import Advance, listening
 from tiny import tiny_encoder
@@ -75,6 +77,23 @@ def die_at_change(number: int, workdir: Path, checkpoint: Path) -> None:
     fit(workdir, checkpoint)
 
 
+def die_in_write(number: int, workdir: Path, checkpoint: Path) -> None:
+    """Die when half of the ``number``-th file of tensors is there: no audit hears of its writes."""
+    left, write = number, hf_saving.save_tensors
+
+    def write_half(path: Path, tensors: Mapping[str, Tensor]) -> None:
+        nonlocal left
+        write(path, tensors)
+        left -= 1
+        if not left:
+            os.truncate(path, path.stat().st_size // 2)
+            kill()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(hf_saving, "save_tensors", write_half)
+        fit(workdir, checkpoint)
+
+
 def test_steps_and_epochs_are_logged(whole: Outcome) -> None:
     steps = [row for row in whole.log if "loss" in row]
     epochs = [row for row in whole.log if "loss" not in row]
@@ -111,6 +130,17 @@ def test_a_save_killed_at_any_write_costs_nothing(
         workdir.mkdir()
         assert run_child(die_at_change, number, workdir, checkpoint) == -signal.SIGKILL
         check_same(fit(workdir, checkpoint), whole)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_save_killed_in_a_file_of_tensors_costs_nothing(
+    number: int, checkpoint: Path, whole: Outcome, tmp_path: Path
+) -> None:
+    """In the optimizer or the random numbers of the first save, and of the second."""
+    assert run_child(die_in_write, number, tmp_path, checkpoint) == -signal.SIGKILL
+    partial_saves = [path.name for path in (tmp_path / "checkpoints").glob(".*.partial")]
+    assert len(partial_saves) == 1
+    check_same(fit(tmp_path, checkpoint), whole)
 
 
 def test_a_truncated_checkpoint_is_passed_over(
