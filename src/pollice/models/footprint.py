@@ -26,10 +26,10 @@ CHARACTERS_PER_TOKEN = 4.0  # English, in WordPiece and in byte-pair vocabularie
 _CHARACTERS_PER_WORD = 5.6
 
 # Measured with torch 2.13 and glibc on x86: blocks of other sizes that were freed, and stay.
-_KEPT_BLOCKS = 250 * MIB
+_KEPT_BLOCKS = 200 * MIB
 _LEFT_BETWEEN = 1.15  # what is kept for the backward pass has another size in every pass
 _WORKSPACE = 2.3  # products and attention need somewhat more than their results again
-_KERNELS = 200 * MIB  # beyond the tensors of training in bfloat16: oneDNN compiles for each shape
+_KERNELS = 250 * MIB  # beyond the tensors of training in bfloat16: oneDNN compiles for each shape
 # A tokenizer's memory for each byte of tokenizer.json, two copies, and what reading it leaves.
 _TOKENIZER_FIXED, _TOKENIZER_SHARE = 15 * MIB, 10
 _ENCODER_JSON, _SMALL_JSON, _LARGE_JSON = 15, 72, 110  # bytes of tokenizer.json for each word
