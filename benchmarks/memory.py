@@ -89,17 +89,18 @@ def measure(job: Json) -> Json:
 
 def cells(case: Case, result: Json) -> dict[str, str]:
     """Return a line of the table."""
-    budget = case.memory or "what is free"
+    asked = {
+        "case": case.name,
+        "rows": f"{case.rows:,}",
+        "budget": case.memory or "what is free",
+    }
     if "refused" in result:
-        return {"case": case.name, "budget": budget, "planned MiB": "", "measured MiB": ""} | {
-            "planned / measured": "refused",
-            "changed": "",
-        }
+        empty = dict.fromkeys(("planned MiB", "measured MiB"), "")
+        return {**asked, **empty, "planned / measured": "refused", "changed": ""}
     peak, planned = result["peak_memory_mib"], result["predicted_memory_mib"]
     changes = ", ".join(f"{name}={value}" for name, value in result["memory_changes"].items())
     return {
-        "case": case.name,
-        "budget": budget,
+        **asked,
         "planned MiB": f"{planned:,.0f}",
         "measured MiB": f"{peak:,.0f}",
         "planned / measured": f"{planned / peak:.2f}",
@@ -124,10 +125,8 @@ def main() -> None:
         print(f"{case.name}: {results[-1]['summary']}", file=sys.stderr)
     rows = [cells(case, result) for case, result in zip(chosen, results, strict=True)]
     print(f"\n{machine(('torch', 'transformers'))}\n\n{markdown(rows)}")
-    write_json(
-        given.json,
-        {case.name: result for case, result in zip(chosen, results, strict=True)},
-    )
+    found = [{**vars(case), **result} for case, result in zip(chosen, results, strict=True)]
+    write_json(given.json, {"results": found})
 
 
 if __name__ == "__main__":

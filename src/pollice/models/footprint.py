@@ -361,7 +361,8 @@ def _kept_causal(case: Case) -> int:
 
     For each layer: norms in float32; what every adapter reads, with its dropout mask; queries,
     keys and values for every head, and what attention returns; three halves of the feed-forward
-    part and their product. With recomputation: each layer's input, and one layer's whole.
+    part and their product. With recomputation: each layer's input, and one layer's whole with its
+    gradients.
     """
     anatomy, size = _known(case), case.number_bytes
     queries = anatomy.heads * anatomy.head_size
@@ -373,5 +374,5 @@ def _kept_causal(case: Case) -> int:
     attention, feed_forward = 4 * size * queries, 4 * size * anatomy.feed_forward
     layer = norms + (size + 1) * read + attention + feed_forward
     if case.option("recompute", False):
-        return int(layer + anatomy.layers * size * anatomy.width)
+        return int(2 * layer + anatomy.layers * size * anatomy.width)
     return int(anatomy.layers * layer)
