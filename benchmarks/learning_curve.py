@@ -146,7 +146,7 @@ def draw(results: list[Json], labels: list[int], path: str) -> None:
     axes.set_xlabel("labels")
     axes.set_ylabel("accuracy on the same test rows")
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
 
