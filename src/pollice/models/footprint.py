@@ -29,7 +29,8 @@ _CHARACTERS_PER_WORD = 5.6
 _KEPT_BLOCKS = 200 * MIB
 _LEFT_BETWEEN = 1.15  # what is kept for the backward pass has another size in every pass
 _WORKSPACE = 2.3  # products and attention need somewhat more than their results again
-_KERNELS = 250 * MIB  # beyond the tensors of training in bfloat16: oneDNN compiles for each shape
+# Beyond the tensors of training in bfloat16: oneDNN compiles for each shape, so for each length.
+_KERNELS, _KERNELS_UP_TO = 250 * MIB, 256
 # A tokenizer's memory for each byte of tokenizer.json, two copies, and what reading it leaves.
 _TOKENIZER_FIXED, _TOKENIZER_SHARE = 15 * MIB, 10
 _ENCODER_JSON, _SMALL_JSON, _LARGE_JSON = 15, 72, 110  # bytes of tokenizer.json for each word
@@ -185,7 +186,8 @@ def _kept_for_backward(case: Case, kept: int) -> int:
     """Return what the tensors that the backward pass reads take, with the room between them."""
     if case.cuda:
         return _rounded(case, kept)
-    kernels = _KERNELS if case.number_bytes == 2 else 0
+    shapes = min(1, case.text_tokens / _KERNELS_UP_TO) if case.number_bytes == 2 else 0
+    kernels = round(shapes * _KERNELS)
     return _rounded(case, round(_LEFT_BETWEEN * kept)) + kernels
 
 
