@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pollice.errors import Interrupted, OptionError, RunError, SourceError, TrainingError
 from pollice.methods.trainer import HuggingFaceTrainer
-from pollice.models import hf_saving
+from pollice.models import hf_saving, hf_trainer
 from pollice.models.encoder import SequenceClassifier
 from pollice.progress import Advance, listening
 from tiny import tiny_encoder
@@ -90,7 +90,8 @@ def die_in_write(number: int, workdir: Path, checkpoint: Path) -> None:
             kill()
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(hf_saving, "save_tensors", write_half)
+        for module in (hf_saving, hf_trainer):
+            patched.setattr(module, "save_tensors", write_half)
         fit(workdir, checkpoint)
 
 
@@ -132,11 +133,11 @@ def test_a_save_killed_at_any_write_costs_nothing(
         check_same(fit(workdir, checkpoint), whole)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", range(1, 9))
 def test_a_save_killed_in_a_file_of_tensors_costs_nothing(
     number: int, checkpoint: Path, whole: Outcome, tmp_path: Path
 ) -> None:
-    """In the optimizer or the random numbers of the first save, and of the second."""
+    """In weights, optimizer and random numbers of two saves, and in the best weights of one."""
     assert run_child(die_in_write, number, tmp_path, checkpoint) == -signal.SIGKILL
     partial_saves = [path.name for path in (tmp_path / "checkpoints").glob(".*.partial")]
     assert len(partial_saves) == 1
