@@ -137,7 +137,7 @@ def test_a_save_killed_at_any_write_costs_nothing(
 def test_a_save_killed_in_a_file_of_tensors_costs_nothing(
     number: int, checkpoint: Path, whole: Outcome, tmp_path: Path
 ) -> None:
-    """In weights, optimizer and random numbers of two saves, and in the best weights of one."""
+    """In each file of two saves, and in the first two of the third, at an epoch's end."""
     assert run_child(die_in_write, number, tmp_path, checkpoint) == -signal.SIGKILL
     partial_saves = [path.name for path in (tmp_path / "checkpoints").glob(".*.partial")]
     assert len(partial_saves) == 1
