@@ -34,7 +34,8 @@ def test_embeddings_lie_below_layers_and_the_head_above(model: PreTrainedModel) 
 
 
 def test_each_layer_learns_more_slowly_than_the_one_above(model: PreTrainedModel) -> None:
-    groups = parameter_groups(model, TrainingOptions(layer_decay=0.5, weight_decay=0.1))
+    options = TrainingOptions(layer_decay=0.5, head_learning_rate=None, weight_decay=0.1)
+    groups = parameter_groups(model, options)
     found = {name: group for group in groups for name in group["named"]}
     parameters = dict(model.named_parameters())
     assert found.keys() == parameters.keys()
@@ -45,8 +46,18 @@ def test_each_layer_learns_more_slowly_than_the_one_above(model: PreTrainedModel
         assert all(a is b for a, b in zip(group["params"], group["named"].values(), strict=True))
 
 
-def test_without_decay_by_layer_there_are_two_groups(model: PreTrainedModel) -> None:
-    groups = parameter_groups(model, TrainingOptions(layer_decay=1))
+def test_the_new_head_alone_learns_at_its_own_rate(model: PreTrainedModel) -> None:
+    options = TrainingOptions(layer_decay=1, learning_rate=0.25, head_learning_rate=0.75)
+    groups = parameter_groups(model, options)
+    shares = {name: group["share"] for group in groups for name in group["named"]}
+    encoder = {name for name, _ in model.named_parameters() if model.base_model_prefix in name}
+    assert {name for name, share in shares.items() if share == 1} == encoder
+    assert {share for name, share in shares.items() if name not in encoder} == {3}
+    assert not encoder & {"classifier.weight", "classifier.out_proj.weight"}
+
+
+def test_with_the_same_rate_for_all_there_are_two_groups(model: PreTrainedModel) -> None:
+    groups = parameter_groups(model, TrainingOptions(layer_decay=1, head_learning_rate=None))
     assert sorted(group["weight_decay"] for group in groups) == [0.0, 0.01]
     assert {group["share"] for group in groups} == {1.0}
 

@@ -90,6 +90,7 @@ def test_our_loop_s_checkpoint_brings_it_back(checkpoint: Path, tmp_path: Path) 
         optimizers.prepare_optimizer(options, "cpu")
         model: Any = wide_model()
         model.config = type("Config", (), {"num_hidden_layers": 1})
+        model.base_model_prefix = "encoder"
         return new_state(model, options)
 
     def step(one: TrainingState) -> None:

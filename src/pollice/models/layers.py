@@ -48,16 +48,19 @@ def freeze(model: PreTrainedModel, frozen_layers: int) -> None:
             parameter.requires_grad_(False)
 
 
-def parameter_groups(model: nn.Module, options: TrainingOptions) -> list[dict[str, Any]]:
+def parameter_groups(model: PreTrainedModel, options: TrainingOptions) -> list[dict[str, Any]]:
     """Return the optimizer's groups, each with its weights by name as ``named``.
 
-    A group's ``share`` is that of the highest learning rate. Biases and norms are never decayed.
+    A group's ``share`` is what its rate is of the highest one. Biases and norms are never decayed.
     """
     layers = layer_count(model)
+    encoder = f"{model.base_model_prefix}."
+    of_head = (options.head_learning_rate or options.learning_rate) / options.learning_rate
     members: dict[tuple[float, float], list[str]] = defaultdict(list)
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for name, parameter in parameters.items():
-        share = options.layer_decay ** (layers + 1 - depth(name, layers))
+        below = layers + 1 - depth(name, layers)
+        share = options.layer_decay**below if name.startswith(encoder) else of_head
         decay = options.weight_decay if parameter.dim() > 1 else 0.0
         members[share, decay].append(name)
     return [

@@ -36,6 +36,7 @@ _REPORT: Mapping[str, Any] = MappingProxyType(
         "micro_batch_tokens": 8192,
         "weight_decay": 0.01,
         "layer_decay": 1.0,
+        "head_learning_rate": None,
         "warmup": 0.1,
         "warmup_steps": 500,
         "attention_dropout": 0.1,
@@ -145,6 +146,9 @@ class TrainingOptions(OptimizerOptions, ClassifierOptions):
     layer_decay: float = Field(default=0.95, gt=0, le=1)
     """Each layer's rate as a share of that of the layer above it (arXiv 1905.05583, section 5.3.2);
     1: all learn at the same rate."""
+    head_learning_rate: float | None = Field(default=1e-3, gt=0, le=1)
+    """The highest rate of the new head, whose weights begin as random numbers and have further to
+    go than the encoder's; none: learning_rate."""
     batch_size: int = Field(default=16, ge=1)
     """Rows of a training step."""
     micro_batch_tokens: int = Field(default=4096, ge=1)
