@@ -33,7 +33,7 @@ from scipy.special import softmax
 
 from pollice.comparison import compare
 from pollice.data import Dataset, read_dataset
-from pollice.metrics import wilson_interval
+from pollice.metrics import evaluate
 from pollice.models.sources import resolve_checkpoint
 from pollice.prediction import Predictions
 
@@ -182,7 +182,7 @@ def jobs(arguments: argparse.Namespace, data: Dataset, seed: int) -> dict[str, J
 
 
 def judged(results: Mapping[str, Json], test: Dataset, seed: int) -> list[dict[str, str]]:
-    """Return a table row for each contender: its accuracy, and how it does against pollice."""
+    """Return a table row for each contender: how well it judges, and how against pollice."""
     tables = {
         name: Predictions(
             ids=test.ids,
@@ -202,13 +202,14 @@ def judged(results: Mapping[str, Json], test: Dataset, seed: int) -> list[dict[s
     }
     rows = []
     for name, one in tables.items():
-        right = sum(a == b for a, b in zip(one.predicted, test.labels, strict=True))
-        low, high = wilson_interval(right, len(test))
+        found = evaluate(one)
+        low, high = found.accuracy_interval
         rows.append(
             {
                 "contender": name,
                 "seed": str(seed),
-                "accuracy [95 %]": f"{right / len(test):.3f} [{low:.3f}, {high:.3f}]",
+                "accuracy [95 %]": f"{found.accuracy:.3f} [{low:.3f}, {high:.3f}]",
+                "log loss": f"{found.log_loss:.3f}",
                 "pollice is": verdicts.get(name, "-"),
             }
         )
