@@ -23,7 +23,7 @@ OPINIONS = opinions(96)
 TRAIN, VALIDATION = OPINIONS.take(range(64)), OPINIONS.take(range(64, 96))
 USUAL: Mapping[str, Any] = {
     **{"epochs": 3, "learning_rate": 0.003, "max_tokens": 32, "dtype": "float32"},
-    **{"head_learning_rate": None, "long_text": "head", "device": "cpu"},
+    **{"head_learning_rate": None, "temperature": False, "long_text": "head", "device": "cpu"},
 }
 
 

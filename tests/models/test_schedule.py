@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pollice.models.schedule import epoch_batches, micro_batches, padded_tokens, rate_share
+from pollice.models.schedule import (
+    epoch_batches,
+    micro_batches,
+    padded_tokens,
+    rate_share,
+    usual_epochs,
+)
 
 
 def drawn_lengths(median: float, spread: float, rows: int) -> NDArray[np.int64]:
@@ -81,6 +87,13 @@ def test_passes_take_every_row_and_no_more_tokens_than_they_may(
 def test_a_step_without_rows_has_no_passes() -> None:
     lengths = np.array([3])
     assert micro_batches(lengths, np.zeros(0, np.int64), micro_batch_tokens=8) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs"), [(2000, 3), (640, 3), (320, 6), (75, 24), (24, 30), (1, 30), (0, 30)]
+)
+def test_few_rows_are_seen_more_often(rows: int, epochs: int) -> None:
+    assert usual_epochs(rows, batch_size=16) == epochs
 
 
 def test_the_rate_rises_then_falls() -> None:

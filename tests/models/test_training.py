@@ -249,6 +249,33 @@ def test_the_best_epoch_is_told_by_what_is_selected(
     assert values[outcome.facts["best_epoch"] - 1] == best(values)
 
 
+def test_the_temperature_changes_how_sure_the_model_is_and_no_label(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    turned = replace(VALIDATION, labels=tuple(reversed(VALIDATION.labels)))
+    plain, made = (
+        trained(checkpoint, tmp_path / f"{on}", validation=turned, epochs=2, temperature=on)
+        for on in (False, True)
+    )
+    assert list(made.epochs[0]) == [*EPOCH_FIELDS, "temperature", "validation_tempered_loss"]
+    best = made.epochs[made.facts["best_epoch"] - 1]
+    assert best["validation_tempered_loss"] == min(
+        row["validation_tempered_loss"] for row in made.epochs
+    )
+    assert best["validation_tempered_loss"] < best["validation_loss"]
+    assert made.facts["temperature"] == pytest.approx(best["temperature"], abs=1e-4)
+    assert made.facts["temperature"] > 1.1  # every validation label is wrong
+    found = judged(checkpoint, made, turned)
+    assert found == pytest.approx(best["validation_tempered_loss"], abs=1e-5)
+    assert found < judged(checkpoint, plain, turned)
+
+
+def test_a_few_rows_are_seen_more_often(checkpoint: Path, tmp_path: Path) -> None:
+    outcome = trained(checkpoint, tmp_path, epochs=None, batch_size=2, train=TRAIN.take(range(16)))
+    assert len(outcome.epochs) == 15
+    assert outcome.facts["steps"] == 120
+
+
 def test_the_last_epoch_can_be_selected(checkpoint: Path, tmp_path: Path) -> None:
     turned = replace(VALIDATION, labels=tuple(reversed(VALIDATION.labels)))
     last = trained(checkpoint, tmp_path, validation=turned, epochs=2, select="last")
@@ -349,6 +376,7 @@ def test_nothing_is_said_where_nothing_happens(
     assert outcome.facts == {
         "recipe": "default",
         "best_epoch": 1,
+        "temperature": 1.0,
         "epochs": 1,
         "steps": 4,
         "padding_waste": outcome.facts["padding_waste"],

@@ -43,6 +43,7 @@ _REPORT: Mapping[str, Any] = MappingProxyType(
         "label_smoothing": 0.0,
         "clip_norm": None,
         "select": "last",
+        "temperature": False,
     }
 )
 
@@ -135,10 +136,14 @@ class TrainingOptions(OptimizerOptions, ClassifierOptions):
     """report: the settings of the study that pollice grew from, wherever no other is given."""
     checkpoint: str = "minilm"
     """A catalogue name, a folder, or hub:owner/name@revision."""
-    epochs: int = Field(default=3, ge=1)
-    """How often every training row is seen; the best epoch on validation is kept."""
+    epochs: int | None = Field(default=None, ge=1)
+    """How often every training row is seen; the best epoch on validation is kept. none: 3 times,
+    or as often as it takes to make 120 steps, but 30 times at most."""
     select: Select = "log_loss"
     """What tells the best epoch on validation; last: the last one is kept."""
+    temperature: bool = True
+    """Whether the probabilities are made as sure as they may be by validation (arXiv 1706.04599,
+    section 4.2): the labels stay, and log_loss tells the best epoch after it."""
     patience: int | None = Field(default=None, ge=1)
     """Training ends after so many epochs without a better one; none: after all epochs."""
     learning_rate: float = Field(default=5e-5, gt=0, le=1)

@@ -53,6 +53,11 @@ class Rows:
         """``(rows,)``."""
         return np.array([len(tokens) for tokens in self.tokens], np.int64)
 
+    @property
+    def texts(self) -> int:
+        """How many texts the rows are of."""
+        return len(self) if self.owners is None else len(np.unique(self.owners))
+
     def sha256(self) -> str:
         """Return what tells these rows from all others."""
         digest = hashlib.sha256()

@@ -13,7 +13,15 @@ Indices = NDArray[np.int64]
 RELEASE_STEPS = 16
 """Freed memory is given back to the system every so many steps."""
 
+_FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
+_FEWEST_STEPS = 120  # with few rows, three epochs end before anything is learned (2006.04884)
 _WINDOW_BATCHES = 100  # rows of like length are looked for among this many batches' rows
+
+
+def usual_epochs(rows: int, batch_size: int) -> int:
+    """Return how often to see so many training rows: 3 times, and few rows more often."""
+    needed = math.ceil(_FEWEST_STEPS / max(1, math.ceil(rows / batch_size)))
+    return max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, needed))
 
 
 def epoch_batches(

@@ -49,6 +49,8 @@ class Position:
     best_epoch: int = 0
     best: tuple[float, float] | None = None
     """What tells the best epoch; less is better."""
+    temperature: float = 1.0
+    """What the best epoch's logits are to be divided by."""
     tokens: int = 0
     padded_tokens: int = 0
     seconds: float = 0.0

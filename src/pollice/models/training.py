@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -35,8 +36,10 @@ from pollice.models.schedule import (
     micro_batches,
     padded_tokens,
     rate_share,
+    usual_epochs,
 )
 from pollice.models.state import identity_of, new_state
+from pollice.models.temperature import find_temperature, set_temperature, tempered
 from pollice.progress import Advance, stage
 
 logger = logging.getLogger("pollice")
@@ -92,7 +95,9 @@ class _Run:
         label_weights = _label_weights(model, job)
         self._label_weights = label_weights.to(model.device)
         self._row_weights = label_weights.numpy()[job.train.codes]
-        self._steps = job.options.epochs * math.ceil(len(job.train) / job.options.batch_size)
+        batch_size = job.options.batch_size
+        self._epochs = job.options.epochs or usual_epochs(len(job.train), batch_size)
+        self._steps = self._epochs * math.ceil(len(job.train) / batch_size)
         warmup_steps = round(job.options.warmup * self._steps)
         most = job.options.warmup_steps
         self._warmup_steps = warmup_steps if most is None else min(most, warmup_steps)
@@ -110,16 +115,18 @@ class _Run:
     def go(self) -> dict[str, Any]:
         """Run all epochs that are left, and put the best epoch's weights into the model."""
         at, options = self._state.position, self._options
-        total = options.epochs * len(self._job.train)
+        total = self._epochs * len(self._job.train)
         with self._journal, stage("training", total=total) as advance:
             advance(at.epoch * len(self._job.train) + at.batch * options.batch_size)
-            while at.epoch < options.epochs and not self._is_past_its_best():
+            while at.epoch < self._epochs and not self._is_past_its_best():
                 self._run_epoch(advance)
                 self._finish_epoch()
         self._state.set_weights(self._state.best_weights)
+        set_temperature(self._model, at.temperature)
         return {
             "recipe": options.recipe,
             "best_epoch": at.best_epoch,
+            "temperature": round(at.temperature, 4),
             "epochs": at.epoch,
             "steps": at.step,
             "padding_waste": round(1 - at.tokens / at.padded_tokens, 4),
@@ -265,7 +272,7 @@ class _Run:
     def _finish_epoch(self) -> None:
         at = self._state.position
         facts = {"train_accuracy": at.right / len(self._job.train)}
-        judged = self._judge(self._job.validation) if len(self._job.validation) else {}
+        judged = self._judge_validation() if len(self._job.validation) else {}
         at.epoch, at.batch, at.right = at.epoch + 1, 0, 0
         self._choose(judged)
         self._journal.epoch(step=at.step, epoch=at.epoch, facts=facts | judged)
@@ -276,17 +283,29 @@ class _Run:
         """Remember the weights if they are the best yet; unjudged, the last ones are."""
         at, select = self._state.position, self._options.select
         if not judged or select == "last":
-            at.best_epoch = at.epoch
+            at.best_epoch, at.temperature = at.epoch, judged.get("temperature", 1.0)
             return
-        loss, wrong = judged["validation_loss"], -judged["validation_accuracy"]
+        loss = judged.get("validation_tempered_loss", judged["validation_loss"])
+        wrong = -judged["validation_accuracy"]
         key = (loss, wrong) if select == "log_loss" else (wrong, loss)
         if at.best is None or key < at.best:
-            at.best, at.best_epoch = key, at.epoch
+            at.best, at.best_epoch, at.temperature = key, at.epoch, judged.get("temperature", 1.0)
             self._state.keep_weights()
 
+    def _judge_validation(self) -> dict[str, float]:
+        rows = self._job.validation
+        table = self._judge(rows)
+        loss, accuracy = rows.judge(table)
+        judged = {"validation_loss": loss, "validation_accuracy": accuracy}
+        if self._options.temperature:
+            temperature = find_temperature(rows, table)
+            tempered_loss, _ = rows.judge(tempered(table, temperature))
+            judged |= {"temperature": temperature, "validation_tempered_loss": tempered_loss}
+        return judged
+
     @torch.no_grad()
-    def _judge(self, rows: Rows) -> dict[str, float]:
-        """Judge rows in batches that are dealt to the processes in turn."""
+    def _judge(self, rows: Rows) -> NDArray[np.float64]:
+        """Return log-probabilities ``(rows, labels)``; batches are dealt to the processes."""
         self._model.eval()
         rank, size = self._peers.rank, self._peers.size
         table = torch.zeros(len(rows), len(self._label_weights), dtype=torch.float64)
@@ -295,8 +314,8 @@ class _Run:
             self._end_if_asked()
             for batch in batches[start + rank : start + rank + 1]:
                 table[batch] = self._logits(rows, batch).double().log_softmax(dim=-1).cpu()
-        loss, accuracy = rows.judge(self._peers.sum(table).cpu().numpy())
-        return {"validation_loss": loss, "validation_accuracy": accuracy}
+        summed: NDArray[np.float64] = self._peers.sum(table).cpu().numpy()
+        return summed
 
     def _resume(self) -> Path | None:
         """Go on from the newest checkpoint, if there is one; return its folder."""
