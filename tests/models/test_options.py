@@ -14,12 +14,8 @@ REPORT = {
     **{"epochs": 3, "learning_rate": 5e-5, "batch_size": 16, "max_tokens": 512},
     **{"weight_decay": 0.01, "layer_decay": 1.0, "label_smoothing": 0.0, "clip_norm": None},
     **{"warmup": 0.1, "warmup_steps": 500, "select": "last", "long_text": "head"},
-    **{
-        "dtype": "float32",
-        "attention_dropout": 0.1,
-        "head_learning_rate": None,
-        "temperature": False,
-    },
+    **{"dtype": "float32", "attention_dropout": 0.1},
+    **{"head_learning_rate": None, "temperature": False},
 }
 
 
