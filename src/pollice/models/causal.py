@@ -96,6 +96,7 @@ class CausalScorer:
         self._tree = _plant(pieces.endings)
         self._prefix_length = len(pieces.prefix)
         self._masks = _AttentionMasks(model.config, model.dtype)
+        self._near = self._masks.near(self._prefix_length)
         use_shared_prefix(model)
         self._prefix = self._run_prefix(pieces.prefix)
 
@@ -107,9 +108,18 @@ class CausalScorer:
             positions = start + torch.arange(part.shape[1])[None]
             seen = torch.arange(start + part.shape[1])[None]
             visible = seen[:, None, :] <= positions[:, :, None]
-            self._decode(part, positions, seen, visible, past_key_values=cache, use_cache=True)
+            masks = self._masks(positions, seen, visible, self._model.device)
+            self._decode(part, positions, masks, past_key_values=cache, use_cache=True)
         layers: list[Any] = cache.layers
-        return [(layer.keys, layer.values) for layer in layers]
+        return [
+            self._seen_later(number, layer.keys, layer.values)
+            for number, layer in enumerate(layers)
+        ]
+
+    def _seen_later(self, layer: int, keys: Tensor, values: Tensor) -> KeysAndValues:
+        """Return the part of a layer's prefix that some token after it can still see."""
+        first = 0 if self._masks.sees_all(layer) else self._prefix_length - self._near
+        return keys[:, :, first:].clone(), values[:, :, first:].clone()
 
     @torch.inference_mode()
     def score(self, texts: Sequence[Sequence[int]]) -> LabelScores:
@@ -132,6 +142,7 @@ class CausalScorer:
     def _forward(self, texts: Sequence[Sequence[int]]) -> Tensor:
         """Return the last hidden states of the tree's nodes, ``(rows, nodes, width)``."""
         tree, nodes, prefix = self._tree, len(self._tree.tokens), self._prefix_length
+        near = self._near
         lengths = torch.tensor([len(text) for text in texts])
         longest = aligned(prefix + nodes + int(lengths.max())) - prefix - nodes
         padded = torch.zeros((len(texts), longest), dtype=torch.long)
@@ -142,24 +153,22 @@ class CausalScorer:
         positions = prefix + torch.cat(
             [lengths[:, None] + tree.depths, order.expand(len(texts), -1)], dim=1
         )
-        seen = torch.cat([torch.arange(prefix).expand(len(texts), -1), positions], dim=1)
-        visible = torch.zeros((*tokens.shape, prefix + tokens.shape[1]), dtype=torch.bool)
-        visible[:, :, :prefix] = True
-        visible[:, :nodes, prefix : prefix + nodes] = tree.visible
-        visible[:, :nodes, prefix + nodes :] = (order < lengths[:, None])[:, None, :]
-        visible[:, nodes:, prefix + nodes :] = order[None, :] <= order[:, None]
-        states = self._decode(
-            tokens, positions, seen, visible, use_cache=False, shared_prefix=self._prefix
-        )
+        before = torch.arange(prefix - near, prefix)
+        seen = torch.cat([before.expand(len(texts), -1), positions], dim=1)
+        visible = torch.zeros((*tokens.shape, near + tokens.shape[1]), dtype=torch.bool)
+        visible[:, :, :near] = True
+        visible[:, :nodes, near : near + nodes] = tree.visible
+        visible[:, :nodes, near + nodes :] = (order < lengths[:, None])[:, None, :]
+        visible[:, nodes:, near + nodes :] = order[None, :] <= order[:, None]
+        masks = self._masks(positions, seen, visible, self._model.device, before=near)
+        states = self._decode(tokens, positions, masks, use_cache=False, shared_prefix=self._prefix)
         return states[:, :nodes]
 
-    def _decode(
-        self, tokens: Tensor, positions: Tensor, seen: Tensor, visible: Tensor, **options: Any
-    ) -> Tensor:
+    def _decode(self, tokens: Tensor, positions: Tensor, masks: "_Masks", **options: Any) -> Tensor:
         device = self._model.device
         states: Tensor = self._decoder(
             input_ids=tokens.to(device),
-            attention_mask=self._masks(positions, seen, visible, device),
+            attention_mask=masks,
             position_ids=positions.to(device),
             **options,
         ).last_hidden_state
@@ -224,19 +233,42 @@ class CausalScorer:
         return softcap * torch.tanh(logits / softcap) if softcap else logits
 
 
+_Masks = Tensor | dict[str, Tensor]
+"""What is added to attention's scores: one mask, or one for each kind of layer."""
+
+
 class _AttentionMasks:
     """Additive masks from positions, for full attention and for sliding windows."""
 
     def __init__(self, config: Any, dtype: torch.dtype) -> None:
-        kinds = set(getattr(config, "layer_types", None) or ())
         self._dtype = dtype
-        self._by_layer = "sliding_attention" in kinds
+        self._kinds: Sequence[str] = getattr(config, "layer_types", None) or ()
         used = getattr(config, "use_sliding_window", True)
         self._window: int | None = getattr(config, "sliding_window", None) if used else None
 
+    def near(self, prefix: int) -> int:
+        """Return how many of the prefix's last tokens a window after it can reach."""
+        return 0 if self._window is None else min(prefix, self._window - 1)
+
+    def sees_all(self, layer: int) -> bool:
+        """Tell whether a layer sees the whole prefix from everywhere."""
+        if self._by_layer:
+            return self._kinds[layer] != "sliding_attention"
+        return self._window is None
+
+    @property
+    def _by_layer(self) -> bool:
+        return "sliding_attention" in self._kinds
+
     def __call__(
-        self, positions: Tensor, seen: Tensor, visible: Tensor, device: torch.device
-    ) -> Tensor | dict[str, Tensor]:
+        self,
+        positions: Tensor,
+        seen: Tensor,
+        visible: Tensor,
+        device: torch.device,
+        *,
+        before: int = 0,
+    ) -> _Masks:
         """Return a mask, or one for each kind of layer.
 
         Args:
@@ -244,13 +276,15 @@ class _AttentionMasks:
             seen: ``(rows, keys)``, the position of each key.
             visible: ``(rows, queries, keys)``, whether a query may see a key at any distance.
             device: Where the mask is needed.
+            before: How many keys in front stand in a prefix that full attention sees whole: its
+                mask has no column for them.
         """
-        full = self._additive(visible, device)
         if self._window is None:
-            return full
+            return self._additive(visible[:, :, before:], device)
         near = seen[:, None, :] > positions[:, :, None] - self._window
         sliding = self._additive(visible & near, device)
         if self._by_layer:
+            full = self._additive(visible[:, :, before:], device)
             return {"full_attention": full, "sliding_attention": sliding}
         return sliding
 
