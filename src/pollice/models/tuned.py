@@ -30,6 +30,9 @@ MERGED_TOLERANCE: Mapping[torch.dtype, float] = {torch.float32: 1e-4, torch.bflo
 """How far a probability may move when an adapter is added to weights, which are then rounded."""
 
 _SETTINGS = "tuned.json"
+_READ_AT_ONCE = 4
+"""Judging reads so many times ``batch_tokens`` at once: it holds one layer's numbers, where
+training with ``batch_tokens`` holds every layer's for the backward pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +97,7 @@ class TunedScorer(Predictor):
         self._scorer = self._scorer_of(first_tokens(prompt.pieces))
 
     def _scorer_of(self, pieces: Pieces) -> CausalScorer:
-        batch_tokens = self._prompt.settings.batch_tokens
+        batch_tokens = _READ_AT_ONCE * self._prompt.settings.batch_tokens
         return CausalScorer(self._tuned.model, pieces, batch_tokens=batch_tokens)
 
     @property

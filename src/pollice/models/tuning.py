@@ -79,7 +79,8 @@ class TuningOptions(OptimizerOptions, LanguageModelOptions):
     max_tokens: int = Field(default=256, ge=1)
     """The most tokens of a text that are read; what is cut is counted."""
     batch_tokens: int = Field(default=512, ge=1)
-    """The most tokens that go through the model at once; fewer take less memory."""
+    """The most tokens that learn at once; fewer take less memory. Judging, which holds less for
+    each, reads four times as many."""
     merge: bool = False
     """Whether the saved predictor has the adapter added to its weights: faster, slightly rounded,
     and without the model from before."""
