@@ -23,6 +23,46 @@ KeysAndValues = tuple[Tensor, Tensor]
 """Of one layer's prefix, each ``(1, groups, prefix, width)``."""
 
 
+class Packing:
+    """Rows of several lengths as one long row: only attention sees them padded.
+
+    Padding repeats the first token, so that what a mask hides is a finite number.
+
+    Args:
+        real: ``(rows, columns)``, which places of the padded table hold a token.
+    """
+
+    def __init__(self, real: Tensor) -> None:
+        self.rows, self.columns = real.shape
+        self._places = real.flatten().nonzero()[:, 0]
+        self._tokens = real.new_zeros(real.numel(), dtype=torch.long)
+        self._tokens[self._places] = torch.arange(len(self._places), device=real.device)
+
+    def pack(self, table: Tensor) -> Tensor:
+        """Return the tokens' values of a ``(rows, columns)`` table: ``(1, tokens)``."""
+        return table.flatten()[self._places][None]
+
+    def spread(self, states: Tensor, groups: int) -> Tensor:
+        """Return ``(1, heads, tokens, width)`` as `_by_group` does, padded."""
+        _, heads, tokens, width = states.shape
+        head = torch.arange(heads, device=states.device).view(groups, 1, -1, 1)
+        chosen = head * tokens + self._tokens.view(self.rows, 1, self.columns)
+        flat = nn.functional.embedding(chosen.flatten(), states.reshape(-1, width))
+        return flat.view(groups * self.rows, -1, width)
+
+    def collect(self, seen: Tensor, groups: int) -> Tensor:
+        """Return ``(1, tokens, heads, width)`` of what `spread` laid out."""
+        each, width = seen.shape[1] // self.columns, seen.shape[2]
+        row, column = self._places // self.columns, self._places % self.columns
+        group = torch.arange(groups, device=seen.device)[:, None] * self.rows
+        head = torch.arange(each, device=seen.device)
+        chosen = ((row[:, None, None] + group) * each + head) * self.columns
+        chosen = (chosen + column[:, None, None]).flatten()
+        return nn.functional.embedding(chosen, seen.reshape(-1, width)).view(
+            1, len(row), -1, width
+        )
+
+
 def attend(
     module: nn.Module,
     query: Tensor,
@@ -32,9 +72,12 @@ def attend(
     scaling: float,
     softcap: float | None = None,
     shared_prefix: Sequence[KeysAndValues] | None = None,
+    packing: Packing | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Return ``(rows, queries, heads, width)``, as transformers asks of attention.
+
+    With a packing, the rows are packed in all arguments but the mask, and so is the result.
 
     Args:
         module: The layer; its number finds its part of the prefix.
@@ -46,18 +89,17 @@ def attend(
         scaling: What the scores are multiplied with.
         softcap: Gemma 2's bound of the scores.
         shared_prefix: The prefix that all rows see, one pair a layer.
+        packing: How rows of several lengths stand in one.
     """
     layer: Any = module
     prefix = shared_prefix[layer.layer_idx] if shared_prefix else None
     rows, heads, queries, width = query.shape
     groups, keys = key.shape[1], key.shape[2]
+    if packing is not None:
+        rows, queries, keys = packing.rows, packing.columns, packing.columns
     each = heads // groups * queries
-    # Groups first: then all rows' queries of a group are one matrix.
-    grouped = query.reshape(rows, groups, each, width).transpose(0, 1) * scaling
-    grouped = grouped.reshape(groups * rows, each, width)
-    key, value = (
-        states.transpose(0, 1).reshape(groups * rows, keys, width) for states in (key, value)
-    )
+    grouped = _by_group(query * scaling, groups, packing)
+    key, value = _by_group(key, groups, packing), _by_group(value, groups, packing)
     scores = torch.bmm(grouped, key.transpose(1, 2))
     if prefix is not None:
         ahead = torch.bmm(
@@ -75,8 +117,22 @@ def attend(
     if prefix is not None:
         ahead = weights[..., : weights.shape[-1] - keys].view(groups, rows * each, -1)
         seen = torch.baddbmm(seen.view(groups, rows * each, width), ahead, prefix[1][0])
+    if packing is not None:
+        return packing.collect(seen.view(groups * rows, each, width), groups), None
     seen = seen.view(groups, rows, heads // groups, queries, width)
     return seen.permute(1, 3, 0, 2, 4).reshape(rows, queries, heads, width), None
+
+
+def _by_group(states: Tensor, groups: int, packing: Packing | None) -> Tensor:
+    """Return ``(groups * rows, heads / groups * tokens, width)``.
+
+    Groups first: then all rows' queries of a group are one matrix.
+    """
+    if packing is not None:
+        return packing.spread(states, groups)
+    rows, heads, tokens, width = states.shape
+    grouped = states.reshape(rows, groups, heads // groups * tokens, width).transpose(0, 1)
+    return grouped.reshape(groups * rows, -1, width)
 
 
 AttentionInterface.register(NAME, attend)

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from pollice.models.attention import KeysAndValues, use_shared_prefix
+from pollice.models.attention import KeysAndValues, Packing, use_shared_prefix
 from pollice.models.batching import aligned, length_batches
 from pollice.models.calibration import LabelScores
+from pollice.models.last_layer import only_for
 from pollice.prompts import Ending, Pieces
 
 _PREFIX_TOKENS = 512  # a long prefix is run in steps of this many, to bound its memory
@@ -109,7 +110,8 @@ class CausalScorer:
             seen = torch.arange(start + part.shape[1])[None]
             visible = seen[:, None, :] <= positions[:, :, None]
             masks = self._masks(positions, seen, visible, self._model.device)
-            self._decode(part, positions, masks, past_key_values=cache, use_cache=True)
+            last = torch.tensor([part.shape[1] - 1])
+            self._decode(part, positions, masks, last, past_key_values=cache, use_cache=True)
         layers: list[Any] = cache.layers
         return [
             self._seen_later(number, layer.keys, layer.values)
@@ -160,18 +162,34 @@ class CausalScorer:
         visible[:, :nodes, near : near + nodes] = tree.visible
         visible[:, :nodes, near + nodes :] = (order < lengths[:, None])[:, None, :]
         visible[:, nodes:, near + nodes :] = order[None, :] <= order[:, None]
-        masks = self._masks(positions, seen, visible, self._model.device, before=near)
-        states = self._decode(tokens, positions, masks, use_cache=False, shared_prefix=self._prefix)
-        return states[:, :nodes]
-
-    def _decode(self, tokens: Tensor, positions: Tensor, masks: "_Masks", **options: Any) -> Tensor:
         device = self._model.device
-        states: Tensor = self._decoder(
-            input_ids=tokens.to(device),
-            attention_mask=masks,
-            position_ids=positions.to(device),
-            **options,
-        ).last_hidden_state
+        masks = self._masks(positions, seen, visible, device, before=near)
+        own = torch.arange(nodes + longest)
+        packing = Packing((own < nodes + lengths[:, None]).to(device))
+        asked = (packing.pack(own.expand_as(tokens).to(device))[0] < nodes).nonzero()[:, 0]
+        states = self._decode(
+            packing.pack(tokens.to(device)),
+            packing.pack(positions.to(device)),
+            masks,
+            asked,
+            use_cache=False,
+            shared_prefix=self._prefix,
+            packing=packing,
+        )
+        return states[0, asked].view(len(texts), nodes, -1)
+
+    def _decode(
+        self, tokens: Tensor, positions: Tensor, masks: "_Masks", asked: Tensor, **options: Any
+    ) -> Tensor:
+        """Return the last hidden states; they are right for the tokens that are asked for."""
+        device = self._model.device
+        with only_for(self._decoder, asked.to(device)):
+            states: Tensor = self._decoder(
+                input_ids=tokens.to(device),
+                attention_mask=masks,
+                position_ids=positions.to(device),
+                **options,
+            ).last_hidden_state
         return states
 
     def _label_scores(self, states: Tensor) -> Tensor:
