@@ -58,9 +58,7 @@ class Packing:
         head = torch.arange(each, device=seen.device)
         chosen = ((row[:, None, None] + group) * each + head) * self.columns
         chosen = (chosen + column[:, None, None]).flatten()
-        return nn.functional.embedding(chosen, seen.reshape(-1, width)).view(
-            1, len(row), -1, width
-        )
+        return nn.functional.embedding(chosen, seen.reshape(-1, width)).view(1, len(row), -1, width)
 
 
 def attend(
