@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pollice.errors import CheckpointError
-from pollice.models.attention import attend, use_shared_prefix
+from pollice.models.attention import Packing, attend, use_shared_prefix
 from pollice.models.loading import load_causal
 from tiny import CAUSAL_FAMILIES, tiny_causal
 
@@ -55,6 +55,33 @@ def test_a_prefix_in_common_equals_a_copy_in_every_row(
     if not hidden:
         seen, _ = attend(LAYER, query, key, value, mask[..., PREFIX:], **options)
         torch.testing.assert_close(seen, expected)
+
+
+REAL = torch.tensor([[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [1, 1, 0, 1, 1]]).bool()
+
+
+@pytest.mark.parametrize(("heads", "groups"), [(4, 4), (4, 2), (4, 1)])
+@pytest.mark.parametrize("prefixed", [False, True])
+def test_rows_packed_into_one_attend_as_padded_ones(
+    heads: int, groups: int, prefixed: bool
+) -> None:
+    query = random(ROWS, heads, QUERIES, WIDTH) * 2
+    key, value = random(ROWS, groups, QUERIES, WIDTH), random(ROWS, groups, QUERIES, WIDTH) * 2
+    ahead = random(1, groups, PREFIX, WIDTH), random(1, groups, PREFIX, WIDTH) * 3
+    options: Any = {"scaling": 0.3, "shared_prefix": [ahead, ahead] if prefixed else None}
+    visible = torch.ones(QUERIES, QUERIES).tril().bool() & REAL[:, None, :]
+    mask = torch.zeros(ROWS, 1, QUERIES, QUERIES).masked_fill(~visible[:, None], -1e30)
+    padded, _ = attend(LAYER, query, key, value, mask, **options)
+    query, key, value = (
+        states.transpose(1, 2)[REAL].transpose(0, 1)[None] for states in (query, key, value)
+    )
+    seen, _ = attend(LAYER, query, key, value, mask, packing=Packing(REAL), **options)
+    torch.testing.assert_close(seen, padded[REAL][None])
+
+
+def test_what_is_packed_are_the_tokens_in_their_order() -> None:
+    table = torch.arange(ROWS * QUERIES).view(ROWS, QUERIES)
+    assert Packing(REAL).pack(table).tolist() == [[0, 1, 2, 3, 4, 5, 7, 10, 11, 13, 14]]
 
 
 def test_scores_are_capped() -> None:

@@ -20,6 +20,7 @@ from pollice.models.attention import KeysAndValues, Packing, use_shared_prefix
 from pollice.models.batching import aligned, length_batches
 from pollice.models.calibration import LabelScores
 from pollice.models.last_layer import only_for
+from pollice.models.products import fast_products
 from pollice.prompts import Ending, Pieces
 
 _PREFIX_TOKENS = 512  # a long prefix is run in steps of this many, to bound its memory
@@ -183,7 +184,7 @@ class CausalScorer:
     ) -> Tensor:
         """Return the last hidden states; they are right for the tokens that are asked for."""
         device = self._model.device
-        with only_for(self._decoder, asked.to(device)):
+        with only_for(self._decoder, asked.to(device)), fast_products():
             states: Tensor = self._decoder(
                 input_ids=tokens.to(device),
                 attention_mask=masks,
