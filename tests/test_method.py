@@ -116,6 +116,7 @@ def test_every_option_says_what_it_does_and_has_its_default(name: str) -> None:
     for option in options:
         assert option.description.endswith("."), option.name
         assert option.type, option.name
+        assert not re.search(r"Literal|Union|typing", option.type), option.type
         assert create_method(name, {option.name: defaults[option.name]}) == create_method(name, {})
 
 

@@ -33,7 +33,7 @@ class Prompt(AskingOptions, Method):
     """Examples from the training rows shown before every text, balanced over the labels."""
     labels: int = Field(default=0, ge=0)
     """Further labelled training rows to calibrate with: 16 for platt, 64 for probe."""
-    calibration: Step | Literal["auto"] = "auto"
+    calibration: Literal[Step, "auto"] = "auto"
     """The step that decides; auto: probe, platt or batch, by the labels at hand."""
     calibration_texts: int = Field(default=256, ge=0)
     """Training texts, without their labels, that batch calibration takes its shift from."""

@@ -143,7 +143,7 @@ _FEATURES = {"platt": _log_odds, "probe": _hidden}
 
 
 def calibrate(
-    step: Step | Literal["auto"],
+    step: Literal[Step, "auto"],
     unlabelled: LabelScores,
     labelled: LabelScores,
     labels: Sequence[str],
@@ -226,7 +226,7 @@ def _balanced(order: Sequence[int], train: Dataset, rows: int) -> list[int]:
 
 
 def learn_calibration(
-    step: Step | Literal["auto"],
+    step: Literal[Step, "auto"],
     rows: DrawnRows,
     label_scores: Callable[[Sequence[str]], LabelScores],
 ) -> Calibration:
