@@ -77,6 +77,34 @@ def test_bars_show_stages_and_their_ends() -> None:
     assert "40/40" in shown.getvalue()
 
 
+def test_a_log_gets_a_line_when_a_stage_ends_and_some_while_it_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 10.0, 31.0, 31.0, 40.0, 40.0])
+    monkeypatch.setattr("pollice.bars.monotonic", lambda: next(clock))
+    shown = io.StringIO()
+    with shown_on(Console(file=shown, width=100)):
+        with stage("judging", total=40) as advance:
+            advance(10)
+            assert shown.getvalue() == ""
+            advance(10)
+            assert "20/40" in shown.getvalue()
+            advance(20)
+        assert [line.split()[-4] for line in shown.getvalue().splitlines()] == ["20/40", "40/40"]
+        with pytest.raises(ValueError, match=r"^inside$"), stage("fitting", total=3):
+            raise ValueError("inside")
+        assert "0/3" in shown.getvalue().splitlines()[-1]
+
+
+def test_a_terminal_gets_bars_that_move() -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, width=100, force_terminal=True)
+    with shown_on(console), stage("judging", total=40) as advance:
+        advance(40)
+    assert "judging" in shown.getvalue()
+    assert "\x1b[?25l" in shown.getvalue()  # the cursor is hidden while bars move
+
+
 def test_a_stage_of_unknown_length_ends_full() -> None:
     shown = io.StringIO()
     with shown_on(Console(file=shown, width=100)), stage("joining", None, "steps") as advance:

@@ -1,11 +1,13 @@
 """Work shown on standard error: stages as bars (how far, how fast, how long still), and messages.
 
+Where that is no terminal but a log, a stage is a line when it ends, and one every now and then.
 Knows nothing about the work: it listens to `pollice.progress` and to the log.
 """
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +17,7 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -23,6 +26,8 @@ from rich.text import Text
 
 from pollice.processes import is_first
 from pollice.progress import Advance, listening
+
+_SECONDS_A_LINE = 30.0
 
 
 class _RateColumn(ProgressColumn):
@@ -55,23 +60,41 @@ def shown_on(console: Console) -> Iterator[None]:
         expand=True,
     )
 
+    moving = console.is_terminal or console.is_jupyter
+
+    def state(task: TaskID) -> Task:
+        return next(shown for shown in progress.tasks if shown.id == task)
+
+    def say(task: TaskID) -> None:
+        if not moving:
+            console.print(progress.make_tasks_table([state(task)]))
+
     @contextmanager
     def listener(description: str, total: int | None, unit: str) -> Iterator[Advance]:
-        progress.start()
+        if moving:
+            progress.start()
         task = progress.add_task(description, total=total, unit=unit)
+        said = monotonic()
 
         def advance(units: int) -> None:
+            nonlocal said
             progress.advance(task, units)
+            if monotonic() - said >= _SECONDS_A_LINE:
+                said = monotonic()
+                say(task)
 
-        yield advance
-        if total is None:
-            progress.update(task, total=progress.tasks[-1].completed)
+        try:
+            yield advance
+            if total is None:
+                progress.update(task, total=state(task).completed)
+        finally:
+            say(task)
 
     try:
         with listening(listener):
             yield
     finally:
-        if progress.tasks:  # stopping prints the end of a line, even where no bar was shown
+        if progress.live.is_started:
             progress.stop()
 
 
