@@ -296,12 +296,68 @@ def test_words_of_two_labels_must_differ_in_their_first_token(
 ) -> None:
     fails(
         "The words 'good' of label 'negative' and 'good film' of label 'positive' start with the "
-        "same token, so one answer position cannot tell them apart. Give words that differ from "
-        "their first letters on with label_words.",
+        "same token, so one answer position cannot tell them apart. Give other words, that start "
+        "with different tokens, with label_words.",
         LABELS,
         tokenizers["gemma3-raw"],
         words={"negative": ("good",), "positive": ("good film",)},
     )
+
+
+@pytest.mark.parametrize("labels", [("0", "1"), ("1", "2", "3", "4", "5"), ("not good", "not bad")])
+@pytest.mark.parametrize("name", CAUSAL)
+def test_labels_that_begin_alike_are_asked_for_where_they_differ(
+    tokenizers: Mapping[str, TextTokenizer], name: str, labels: Sequence[str]
+) -> None:
+    tokenizer = tokenizers[name]
+    (ending,) = assemble(default_template(labels), labels, tokenizer).endings
+    firsts = [word[0] for (word,) in ending.words]
+    assert len(set(firsts)) == len(labels)
+    if name.removesuffix("-raw") in NOT_PREPENDING:
+        for label, (word,) in zip(labels, ending.words, strict=True):
+            whole = spelled(tokenizer, [*ending.tokens, *word])
+            assert whole.endswith(f"The label that fits this text best is {label}")
+
+
+def test_a_label_without_words_is_refused() -> None:
+    sentence = (
+        "Expected one word or more for the label 'positive', but label_words gives none. "
+        "Give one, or leave the label out: then its own name is asked for."
+    )
+    with pytest.raises(PromptError, match=f"^{re.escape(sentence)}$"):
+        custom_template("{text} It was", {"positive": []}, LABELS)
+
+
+@pytest.mark.parametrize("template", ["{text}", "{text} ", "Review: {text}"])
+@pytest.mark.parametrize("name", ["gemma3-raw", "mistral-raw", "llama-raw"])
+def test_a_template_that_ends_with_the_text_is_refused(
+    tokenizers: Mapping[str, TextTokenizer], name: str, template: str
+) -> None:
+    sentence = (
+        "Expected words between the text and its label, but the template ends with {text}. "
+        "Write for example '{text}\\nOverall, the opinion is'."
+    )
+    with pytest.raises(PromptError, match=f"^{re.escape(sentence)}$"):
+        assemble(custom_template(template, {}, LABELS), LABELS, tokenizers[name])
+
+
+def test_a_prompt_that_loses_or_doubles_a_text_is_refused(
+    tmp_path: Path, tokenizers: Mapping[str, TextTokenizer]
+) -> None:
+    silent = TextTokenizer(tiny_causal(tmp_path, "gemma3", chat=True))
+    silent.tokenizer.chat_template = "{{ bos_token }}hello"
+    doubled = Template(questions=QUESTIONS, instructions="Judge \ue000.")
+    for template, tokenizer, places in [
+        (default_template(LABELS), silent, 0),
+        (doubled, tokenizers["gemma3-raw"], 2),
+    ]:
+        sentence = (
+            f"Expected a prompt with 0 examples and one text, but found {places} places for them. "
+            "The chat template must show every turn's content once, and nothing that is given may "
+            "hold the character '\\ue000'."
+        )
+        with pytest.raises(PromptError, match=f"^{re.escape(sentence)}$"):
+            assemble(template, LABELS, tokenizer)
 
 
 def test_words_of_one_label_may_start_alike(tokenizers: Mapping[str, TextTokenizer]) -> None:

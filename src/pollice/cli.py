@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import click
 
 from pollice import processes
 from pollice.arguments import ABSTAIN, JSON, MEMORY, OUT, OUTPUT, SET, probing, reading, splitting
-from pollice.errors import Interrupted, OptionError, PolliceError, PredictionsError
+from pollice.errors import Interrupted, OptionError, PolliceError
 from pollice.settings import check_distinct, content_of, options_of, read_fields
 
 if TYPE_CHECKING:
@@ -167,13 +168,8 @@ def predict(
     from pollice.storage import load_predictor
     from pollice.tables import check_output, write_predictions
 
-    check_output(output)
+    check_output(output, file)
     check_threshold(abstain_below)
-    if output.exists() and output.resolve() == Path(file).resolve():
-        raise PredictionsError(
-            f"Expected an output besides the texts, but {output} is the file of texts itself. "
-            "Name another output."
-        )
     table = read_texts(file, _read_options(given))
     with _working():
         loaded = load_predictor(_predictor_folder(predictor))
@@ -203,6 +199,7 @@ def _predictor_folder(folder: Path) -> Path:
 @click.option("--known", help="A file of texts that were labelled by hand, to calibrate on.")
 @click.option("--uncertain-first", is_flag=True, help="Sort the rows for labelling by hand.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Draws the calibrating texts.")
+@SET
 @OUTPUT
 @reading
 def label(file: str, names: str, output: Path, uncertain_first: bool, **given: Any) -> None:
@@ -210,19 +207,23 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
 
     The column uncertain_first says in which order to check by hand. Some 20 rows that were
     checked, named with --known, make the labels and their probabilities better.
+    --label-column and --label-names are of that file. --set prompt.option=value sets what else
+    the method prompt has, such as prompt.label_words='{"bug": ["error", "crash"]}'.
     """
     from pollice import unlabelled
     from pollice.data import read_dataset, read_texts
     from pollice.folders import write_atomically
     from pollice.tables import check_output
 
-    check_output(output)
+    check_output(output, file, *([given["known"]] if given["known"] else []))
     label_names = unlabelled.label_names_of(names)
     options = {"checkpoint": given["model"], "seed": given["seed"], "template": given["template"]}
+    options |= options_of("prompt", given["settings"])
     reading = _read_options(given)
     known = read_dataset(given["known"], reading) if given["known"] else None
+    table = read_texts(file, replace(reading, label_column=None, label_names=None))
     with _working():
-        labelled = unlabelled.label_texts(read_texts(file, reading), label_names, options, known)
+        labelled = unlabelled.label_texts(table, label_names, options, known)
     write_atomically(
         output,
         lambda path: unlabelled.write_labelled(

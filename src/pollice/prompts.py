@@ -161,6 +161,12 @@ def custom_template(
             "'{text}\\nOverall, the opinion is'."
         )
     _check_labels(label_words, label_names)
+    for label, given in label_words.items():
+        if not given:
+            raise PromptError(
+                f"Expected one word or more for the label {label!r}, but label_words gives none. "
+                "Give one, or leave the label out: then its own name is asked for."
+            )
     before, after = template.split("{text}")
     words = {name: tuple(label_words.get(name, (_readable(name),))) for name in label_names}
     lead = after[: len(after) - len(after.lstrip())]
@@ -213,9 +219,17 @@ def assemble(
     """Return the prompt's tokens, the texts encoded apart from all that surrounds them.
 
     Raises:
-        PromptError: words of two labels start with the same token, or a word has none.
+        PromptError: words of two labels start with the same token, a word has none, nothing stands
+            between the text and the label, or the chat template leaves a turn out.
     """
     rendered = [_render(template, question, tokenizer, examples) for question in template.questions]
+    for prompt in rendered:
+        if prompt.count(_MARK) != len(examples) + 1:
+            raise PromptError(
+                f"Expected a prompt with {len(examples)} examples and one text, but found "
+                f"{prompt.count(_MARK)} places for them. The chat template must show every turn's "
+                f"content once, and nothing that is given may hold the character {_MARK!a}."
+            )
     around = rendered[0].split(_MARK)
     prefix: list[int] = []
     for between, example in zip(around[:-2], examples, strict=True):
@@ -276,15 +290,25 @@ def _joint(text: str) -> str:
 def _ending(
     text: str, question: Question, label_names: Sequence[str], tokenizer: PromptTokenizer
 ) -> Ending:
-    """Encode an ending together with each word, so that words get their usual tokens."""
+    """Encode an ending together with each word, so that words get their usual tokens.
+
+    Tokens that all words begin with, such as the space before a digit, belong to the ending.
+    """
     joint = {
         (label, word): tokenizer.encode_markup(f"{text}{_joint(text)}{word}")
         for label in label_names
         for word in question.words[label]
     }
-    shared = _shared_length([tokenizer.encode_markup(text), *joint.values()])
+    _check_made(joint, tokenizer.encode_markup(text), tokenizer)
+    shortest = min(len(tokens) for tokens in joint.values())
+    shared = min(_shared_length(joint.values()), shortest - 1)
+    if not shared:
+        raise PromptError(
+            "Expected words between the text and its label, but the template ends with {text}. "
+            "Write for example '{text}\\nOverall, the opinion is'."
+        )
     words = {key: tokens[shared:] for key, tokens in joint.items()}
-    _check_words(words, tokenizer)
+    _check_told_apart(words)
     return Ending(
         tokens=next(iter(joint.values()))[:shared],
         words=tuple(
@@ -294,7 +318,7 @@ def _ending(
     )
 
 
-def _shared_length(sequences: Sequence[Tokens]) -> int:
+def _shared_length(sequences: Iterable[Tokens]) -> int:
     length = 0
     for column in zip(*sequences, strict=False):
         if len(set(column)) > 1:
@@ -303,17 +327,23 @@ def _shared_length(sequences: Sequence[Tokens]) -> int:
     return length
 
 
-def _check_words(words: Mapping[tuple[str, str], Tokens], tokenizer: PromptTokenizer) -> None:
-    for (label, word), tokens in words.items():
-        if not tokens or any(tokenizer.is_unknown(token) for token in tokens):
+def _check_made(
+    joint: Mapping[tuple[str, str], Tokens], text: Tokens, tokenizer: PromptTokenizer
+) -> None:
+    for (label, word), tokens in joint.items():
+        own = tokens[_shared_length([text, tokens]) :]
+        if not word.strip() or not own or any(tokenizer.is_unknown(token) for token in own):
             raise PromptError(
                 f"The tokenizer of this checkpoint cannot make the word {word!r} of label "
                 f"{label!r}. Give another word with label_words."
             )
+
+
+def _check_told_apart(words: Mapping[tuple[str, str], Tokens]) -> None:
     for first, second in combinations(words, 2):
         if first[0] != second[0] and words[first][0] == words[second][0]:
             raise PromptError(
                 f"The words {first[1]!r} of label {first[0]!r} and {second[1]!r} of label "
                 f"{second[0]!r} start with the same token, so one answer position cannot tell "
-                "them apart. Give words that differ from their first letters on with label_words."
+                "them apart. Give other words, that start with different tokens, with label_words."
             )

@@ -18,8 +18,13 @@ from pollice.prediction import Predictions
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
-def check_output(path: Path) -> None:
-    """Refuse an output that cannot be written, before any text is judged."""
+def check_output(path: Path, *sources: str) -> None:
+    """Refuse an output that cannot be written, before any text is judged.
+
+    Args:
+        path: Where the output shall be.
+        sources: What is read, such as the file of texts: none of them is overwritten.
+    """
     if path.suffix not in SUFFIXES:
         raise PredictionsError(
             f"Expected an output that ends in {', '.join(SUFFIXES)}, but found {path.name!r}. "
@@ -34,6 +39,12 @@ def check_output(path: Path) -> None:
         raise PredictionsError(
             f"Expected a file as output, but {path} is a folder. Name a file in it."
         )
+    for source in sources:
+        if path.exists() and path.resolve() == Path(source).resolve():
+            raise PredictionsError(
+                f"Expected an output besides the texts, but {path} is the file of texts itself. "
+                "Name another output."
+            )
 
 
 def write_predictions(

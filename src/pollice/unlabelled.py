@@ -4,7 +4,7 @@ Knows nothing about splits and comparisons: there are no test rows here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from pollice.data import Dataset, TextTable
 from pollice.errors import DataError, OptionError
 from pollice.method import create_method
 from pollice.methods.prompt import Prompt
-from pollice.models.calibration import PLATT_LABELS, DrawnRows
+from pollice.models.calibration import BATCH_TEXTS, PLATT_LABELS, DrawnRows
 from pollice.prediction import Predictions, predict
 from pollice.tables import write_rows
 
@@ -64,10 +64,17 @@ def label_texts(
     ``options`` are those of the method `prompt`.
 
     Raises:
-        OptionError: an unknown option of the prompt, or one out of range.
+        OptionError: an unknown option of the prompt, one out of range, or one that needs training
+            rows.
         DataError: a known label is none of ``label_names``.
     """
     prompt = cast(Prompt, create_method("prompt", options))
+    for option in ("shots", "labels", "order_draws"):
+        if getattr(prompt, option):
+            raise OptionError(
+                f"Expected no prompt.{option} here, since there are no training rows to draw from, "
+                f"but found {getattr(prompt, option)}. Leave it out: what is known calibrates."
+            )
     labelled = _none(label_names) if known is None else known
     foreign = sorted(set(labelled.labels).difference(label_names))
     if foreign:
@@ -75,6 +82,7 @@ def label_texts(
             f"Expected the labels {', '.join(label_names)} in the known rows, but found "
             f"{foreign[0]!r}. Name it in --labels, or mend the row."
         )
+    labelled = replace(labelled, label_names=label_names)
     draw = np.random.default_rng(prompt.seed).permutation(len(table))[: prompt.calibration_texts]
     rows = DrawnRows(
         shown=_none(label_names),
@@ -99,8 +107,11 @@ def sentence(labelled: Labelled, known: int) -> str:
     if known >= PLATT_LABELS:
         return f"Calibrated on {known} known labels ({step})."
     more = PLATT_LABELS - known
+    how = "Calibrated without labels (batch)"
+    if step == "raw":
+        how = f"Not calibrated: that takes {BATCH_TEXTS} different texts or more"
     return (
-        f"Calibrated without labels ({step}). Check the first rows in the order of uncertain_first "
+        f"{how}. Check the first rows in the order of uncertain_first "
         f"by hand: from {more} more known labels on, --known FILE calibrates on them."
     )
 

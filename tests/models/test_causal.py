@@ -1,6 +1,7 @@
 """The one-pass scorer equals the naive one: a full forward pass a text, question and word."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from pollice.data import read_dataset
+from pollice.errors import CheckpointError
 from pollice.models.causal import CausalScorer
 from pollice.models.loading import TextTokenizer, load_causal
 from pollice.models.sources import resolve_checkpoint
@@ -122,6 +124,68 @@ def test_scoring_twice_leaves_the_shared_prefix_as_it_was(model: PreTrainedModel
     )
     first, second = scorer.score(texts_of(LENGTHS)), scorer.score(texts_of(LENGTHS))
     np.testing.assert_array_equal(first.log_probabilities, second.log_probabilities)
+
+
+SHAPE = {
+    "vocab_size": 400,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "own"),
+    [("granite", {"logits_scaling": 8.0}), ("cohere", {"logit_scale": 0.0625}), ("olmo2", {})],
+)
+def test_logits_are_scaled_as_the_model_scales_them(family: str, own: Mapping[str, float]) -> None:
+    model = tiny_of_family(family, **own)
+    pieces = Pieces(prefix=tuple(range(200, 230)), endings=ENDINGS)
+    check_equal_to_naive(model, tiny_of_family(family, **own), pieces, texts_of((0, 3, 30)))
+
+
+def tiny_of_family(family: str, **own: float) -> PreTrainedModel:
+    """Return a random model, the same each time, whose words are far from equally likely."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **SHAPE, **own)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(std=0.25)
+    model.eval()
+    return model
+
+
+def test_a_model_that_makes_other_logits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_of_family("olmo2")
+    forward = type(model).forward
+
+    def doubled(self: Any, **given: Any) -> Any:
+        made = forward(self, **given)
+        made.logits = 2 * made.logits
+        return made
+
+    monkeypatch.setattr(type(model), "forward", doubled)
+    sentence = (
+        "Expected logits that are the last hidden state times the output embedding, but "
+        "Olmo2ForCausalLM makes others of it. Use another checkpoint."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(sentence)}$"):
+        CausalScorer(model, Pieces(prefix=(1,), endings=ENDINGS), batch_tokens=100)
+
+
+@pytest.mark.parametrize("family", ["nemotron", "llama4_text"])
+def test_a_model_that_cannot_share_a_prefix_is_refused(family: str) -> None:
+    model = tiny_of_family(family)
+    pieces = Pieces(prefix=tuple(range(200, 230)), endings=ENDINGS)
+    with pytest.raises(CheckpointError, match=r"^Expected a model with ordinary attention, but "):
+        CausalScorer(model, pieces, batch_tokens=100).score([[5, 6]])
 
 
 def test_no_texts_give_no_scores(model: PreTrainedModel) -> None:

@@ -90,7 +90,7 @@ class Baseline(Method):
 
     ngrams: int = Field(default=2, ge=1, le=5)
     """The most words of a feature: 2 takes words and word pairs."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Part of every method; nothing here is random."""
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> BagOfWords:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pollice.data import Dataset
@@ -28,7 +29,7 @@ class Features(ReadingOptions, Method):
     """A catalogue name, a folder, or hub:owner/name@revision."""
     pooling: Pooling = "mean"
     """The vector of a text: the mean of its tokens, or that of its first token."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Part of every method; nothing here is random."""
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> VectorClassifier:

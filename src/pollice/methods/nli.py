@@ -39,7 +39,7 @@ class Nli(ReadingOptions, Method):
     """Training texts, without their labels, that batch calibration takes its shift from."""
     max_tokens: int = Field(default=256, ge=1)
     """The most tokens of a text that are read; the hypothesis is never cut."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Draws the calibrating rows."""
 
     @field_validator("hypothesis")

@@ -45,7 +45,7 @@ class Prompt(AskingOptions, Method):
     """The most tokens that go through the model at once; fewer take less memory."""
     order_draws: int = Field(default=0, ge=0)
     """Repeat with this many other draws and orders of the examples, and report the spread."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Draws the examples and the calibrating rows."""
 
     def labels_used(self, train: Dataset, validation: Dataset) -> int:

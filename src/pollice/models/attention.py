@@ -137,6 +137,14 @@ AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, eager_mask)  # for whoever calls the model without a mask
 
 
+def own_kind(module: nn.Module) -> CheckpointError:
+    """Return the error that refuses a model for its attention."""
+    return CheckpointError(
+        f"Expected a model with ordinary attention, but {type(module).__name__} has one of its own "
+        "kind, which cannot share a prefix. Use another checkpoint."
+    )
+
+
 def use_shared_prefix(model: PreTrainedModel) -> None:
     """Let a causal language model attend this way.
 
@@ -144,9 +152,6 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
         CheckpointError: its attention is of a kind of its own.
     """
     sinks = any(name.endswith("sinks") for name, _ in model.named_parameters())
-    if sinks or not type(model)._supports_attention_backend:
-        raise CheckpointError(
-            f"Expected a model with ordinary attention, but {type(model).__name__} has "
-            "one of its own kind, which cannot share a prefix. Use another checkpoint."
-        )
+    if sinks or not type(model)._supports_attention_backend or model.base_model is model:
+        raise own_kind(model)
     model.set_attn_implementation(NAME)

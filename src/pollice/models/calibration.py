@@ -25,6 +25,7 @@ Step = Literal["raw", "batch", "platt", "probe"]
 
 FloatArray = NDArray[np.float64]
 
+BATCH_TEXTS = 8
 PLATT_LABELS = 16
 PROBE_LABELS = 64
 
@@ -160,10 +161,12 @@ def calibrate(
             f"calibration='{step}' needs {needed[step]} labelled rows or more, but labels is "
             f"{len(labels)}. Raise labels, or use calibration='batch', which needs none."
         )
-    if step == "batch" and not len(unlabelled.log_probabilities):
+    texts = len(unlabelled.log_probabilities)
+    if step == "batch" and texts < BATCH_TEXTS:
         raise PromptError(
-            "calibration='batch' needs training texts besides the labelled rows, but none are "
-            "left. Raise calibration_texts, or use fewer labelled rows."
+            f"calibration='batch' needs {BATCH_TEXTS} different training texts or more besides the "
+            f"labelled rows, but found {texts}. Raise calibration_texts, or use fewer labelled "
+            "rows."
         )
     features = {name: _FEATURES[name](labelled) for name in needed if len(labels) >= needed[name]}
     heads = {
@@ -171,16 +174,14 @@ def calibrate(
         for name, table in features.items()
         if table.shape[1]
     }
-    shift = None
-    if len(unlabelled.log_probabilities):
-        shift = unlabelled.log_probabilities.mean(axis=0)
+    shift = unlabelled.log_probabilities.mean(axis=0) if texts >= BATCH_TEXTS else None
     learned: list[Step] = ["raw", *(["batch"] if shift is not None else []), *heads]  # type: ignore[list-item]  # the keys of heads are steps
     return Calibration(
         step=learned[-1] if step == "auto" else step,
         shift=shift,
         heads=heads,
         labels=len(labels),
-        texts=len(unlabelled.log_probabilities),
+        texts=texts,
     )
 
 
@@ -202,9 +203,9 @@ def draw_rows(
     """Draw rows, those with labels balanced over the labels; of texts as many as are left."""
     order = [int(row) for row in np.random.default_rng(seed).permutation(len(train))]
     examples = _balanced(order, train, shown)
-    order = [row for row in order if row not in set(examples)]
+    order = _without(order, examples)
     calibrating = _balanced(order, train, labelled)
-    rest = [row for row in order if row not in set(calibrating)]
+    rest = _without(order, calibrating)
     return DrawnRows(
         shown=train.take(examples),
         labelled=train.take(calibrating),
@@ -225,13 +226,19 @@ def _balanced(order: Sequence[int], train: Dataset, rows: int) -> list[int]:
     return sorted(taken, key=order.index)
 
 
+def _without(order: Sequence[int], taken: Sequence[int]) -> list[int]:
+    gone = set(taken)
+    return [row for row in order if row not in gone]
+
+
 def learn_calibration(
     step: Literal[Step, "auto"],
     rows: DrawnRows,
     label_scores: Callable[[Sequence[str]], LabelScores],
 ) -> Calibration:
-    """Score the drawn rows, and calibrate on their scores."""
-    total = len(rows.labelled) + len(rows.unlabelled)
+    """Score the drawn rows, and calibrate on their scores; a repeated text counts once."""
+    texts = tuple(dict.fromkeys(rows.unlabelled))
+    total = len(rows.labelled) + len(texts)
     with stage("calibrating", total=total) as advance:
 
         def scored(texts: Sequence[str]) -> LabelScores:
@@ -246,6 +253,6 @@ def learn_calibration(
             )
 
         labelled = scored(rows.labelled.texts)
-        unlabelled = scored(rows.unlabelled)
+        unlabelled = scored(texts)
     labels, label_names = rows.labelled.labels, rows.labelled.label_names
     return calibrate(step, unlabelled, labelled, labels, label_names)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from pollice.models.attention import KeysAndValues, Packing, use_shared_prefix
+from pollice.errors import CheckpointError
+from pollice.models.attention import KeysAndValues, Packing, own_kind, use_shared_prefix
 from pollice.models.batching import aligned, length_batches
 from pollice.models.calibration import LabelScores
 from pollice.models.last_layer import only_for
@@ -24,6 +25,8 @@ from pollice.models.products import fast_products
 from pollice.prompts import Ending, Pieces
 
 _PREFIX_TOKENS = 512  # a long prefix is run in steps of this many, to bound its memory
+_COMPARED = 1024  # so many words' logits are compared with the model's own
+_TOLERANCE = 0.05  # of the largest of them: for bfloat16; a factor that is missed is far above
 _VOCABULARY_ROWS = 16384  # so many rows of the output embedding are float32 at once
 
 
@@ -82,6 +85,16 @@ def _plant(endings: Sequence[Ending]) -> _Tree:
     )
 
 
+class _Witness:
+    """Stands for no shared prefix, and remembers whether attention was handed it."""
+
+    reached = False
+
+    def __bool__(self) -> bool:
+        self.reached = True
+        return False
+
+
 class CausalScorer:
     """Scores texts against the endings of one prompt; its prefix is run once.
 
@@ -89,6 +102,9 @@ class CausalScorer:
         model: A causal language model, in evaluation mode.
         pieces: The prompt as tokens.
         batch_tokens: The most tokens of a batch, the padding and the endings counted.
+
+    Raises:
+        CheckpointError: the model's attention or its logits are of a kind of their own.
     """
 
     def __init__(self, model: PreTrainedModel, pieces: Pieces, *, batch_tokens: int) -> None:
@@ -100,7 +116,25 @@ class CausalScorer:
         self._masks = _AttentionMasks(model.config, model.dtype)
         self._near = self._masks.near(self._prefix_length)
         use_shared_prefix(model)
+        self._check_model(pieces.endings[0].tokens)
         self._prefix = self._run_prefix(pieces.prefix)
+
+    @torch.inference_mode()
+    def _check_model(self, tokens: Sequence[int]) -> None:
+        """Refuse layers that do not hand the prefix on, and logits that `_logits` does not know."""
+        asked = torch.tensor([tokens], device=self._model.device)
+        own = self._model(input_ids=asked, use_cache=False).logits[0, -1, :_COMPARED].float()
+        witness: Any = _Witness()
+        states = self._decoder(input_ids=asked, use_cache=False, shared_prefix=witness)
+        if not witness.reached:
+            raise own_kind(self._model)
+        state = states.last_hidden_state[0, -1]
+        apart = (self._logits(state, slice(0, _COMPARED)) - own).abs().max()
+        if apart > _TOLERANCE * own.abs().max():
+            raise CheckpointError(
+                f"Expected logits that are the last hidden state times the output embedding, but "
+                f"{type(self._model).__name__} makes others of it. Use another checkpoint."
+            )
 
     @torch.inference_mode()
     def _run_prefix(self, prefix: Sequence[int]) -> list[KeysAndValues]:
@@ -248,7 +282,10 @@ class CausalScorer:
         logits: Tensor = states.float() @ head.weight[tokens].float().T
         if getattr(head, "bias", None) is not None:
             logits = logits + head.bias[tokens].float()
-        softcap = getattr(self._model.config, "final_logit_softcapping", None)
+        config = self._model.config
+        logits = logits * getattr(config, "logit_scale", 1.0)  # Cohere
+        logits = logits / getattr(config, "logits_scaling", 1.0)  # Granite
+        softcap = getattr(config, "final_logit_softcapping", None)  # Gemma
         return softcap * torch.tanh(logits / softcap) if softcap else logits
 
 

@@ -186,7 +186,7 @@ class TrainingOptions(OptimizerOptions, ClassifierOptions):
     """A checkpoint is written after so many steps, too."""
     keep_checkpoints: int = Field(default=1, ge=1)
     """The newest checkpoints that are kept."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Draws the new head, the order of rows and dropout."""
 
     @model_validator(mode="before")
