@@ -16,6 +16,7 @@ from pollice.data import Dataset, read_dataset
 from pollice.methods.prompt import Prompt
 from pollice.metrics import evaluate
 from pollice.models.calibration import LabelScores, calibrate
+from pollice.models.labelling import LabelScorer
 from pollice.prediction import Predictions
 from pollice.splits import SplitOptions, split
 
@@ -32,13 +33,20 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500, help="test rows of each seed")
     parser.add_argument("--pool", type=int, default=1300, help="rows scored of each data set")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="a folder for the label scores, as .npz")
+    parser.add_argument(
+        "--share", type=float, action="append", default=[], help="of the last label; default: 0.5"
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="a folder of label scores: what is there is read, what is not is written",
+    )
     given = parser.parse_args()
     print(
-        "| checkpoint | data | shots | seed | raw | batch | platt | probe | batch - raw | ECE platt"
-        " |"
+        "| checkpoint | data | share | shots | seed | raw | batch | platt | probe | batch - raw "
+        "| ECE platt |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for checkpoint in given.checkpoint or ["gemma-3-270m", "smollm2-135m-instruct"]:
         for source in given.data:
             for shots in given.shots or [0]:
@@ -52,36 +60,59 @@ def _study(checkpoint: str, source: str, shots: int, given: argparse.Namespace) 
         dataset, SplitOptions(train_rows=rest, validation_rows=2, test_rows=given.pool, seed=100)
     )
     method = Prompt(checkpoint=checkpoint, shots=shots, calibration_texts=0)
-    scorer = method.fit(parts.train, parts.validation, workdir=Path())
     pool = parts.test
-    scored = [scorer.label_scores(pool.texts[at : at + 64]) for at in range(0, len(pool), 64)]
-    scores = LabelScores(
-        log_probabilities=np.concatenate([part.log_probabilities for part in scored]),
-        hidden=np.concatenate([part.hidden for part in scored]),
+    kept = given.keep and given.keep / f"{checkpoint}-{Path(source).stem}-{shots}-{len(pool)}.npz"
+    if kept and kept.is_file():
+        with np.load(kept) as arrays:
+            scores = LabelScores(**arrays)
+    else:
+        scorer = method.fit(parts.train, parts.validation, workdir=Path())
+        scores = _scored(scorer, pool)
+        if kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(kept, **vars(scores))
+    for share in given.share or [None]:
+        gains = []
+        for seed in range(given.seeds):
+            order = _drawn(pool, seed, share)
+            accuracies, error = _ladder(scores, pool, order, given.rows)
+            gains.append(accuracies["batch"] - accuracies["raw"])
+            steps = " | ".join(
+                f"{accuracies[step]:.3f}" for step in ("raw", "batch", "platt", "probe")
+            )
+            place = f"| {checkpoint} | {Path(source).stem} | {share or ''} | {shots}"
+            print(
+                f"{place} | {seed} | {steps} | {100 * gains[-1]:+.1f} | {error:.3f} |", flush=True
+            )
+        print(f"{place} | mean | | | | | {100 * mean(gains):+.1f} | |", flush=True)
+
+
+def _scored(scorer: LabelScorer, pool: Dataset) -> LabelScores:
+    parts = [scorer.label_scores(pool.texts[at : at + 64]) for at in range(0, len(pool), 64)]
+    return LabelScores(
+        log_probabilities=np.concatenate([part.log_probabilities for part in parts]),
+        hidden=np.concatenate([part.hidden for part in parts]),
     )
-    if given.keep:
-        given.keep.mkdir(parents=True, exist_ok=True)
-        kept = given.keep / f"{checkpoint}-{Path(source).stem}-{shots}.npz"
-        np.savez(kept, **vars(scores), labels=np.array(pool.labels))
-    gains = []
-    for seed in range(given.seeds):
-        accuracies, error = _ladder(scores, pool, seed, given.rows)
-        gains.append(accuracies["batch"] - accuracies["raw"])
-        steps = " | ".join(f"{accuracies[step]:.3f}" for step in ("raw", "batch", "platt", "probe"))
-        print(
-            f"| {checkpoint} | {Path(source).stem} | {shots} | {seed} | {steps} "
-            f"| {100 * gains[-1]:+.1f} | {error:.3f} |",
-            flush=True,
-        )
-    place = f"| {checkpoint} | {Path(source).stem} | {shots} | mean"
-    print(f"{place} | | | | | {100 * mean(gains):+.1f} | |", flush=True)
+
+
+def _drawn(pool: Dataset, seed: int, share: float | None) -> np.ndarray:
+    """Return rows in random order; with a share of the last label, so many of it in every part."""
+    draw = np.random.default_rng(seed)
+    order = draw.permutation(len(pool))
+    if share is None:
+        return order
+    last = np.array(pool.labels)[order] == pool.label_names[-1]
+    rows = int(min(last.sum() / share, (~last).sum() / (1 - share)))
+    many = round(rows * share)
+    places = np.concatenate([np.arange(many) / many, np.arange(rows - many) / (rows - many)])
+    chosen = np.concatenate([order[last][:many], order[~last][: rows - many]])
+    return chosen[np.argsort(places, kind="stable")]
 
 
 def _ladder(
-    scores: LabelScores, pool: Dataset, seed: int, rows: int
+    scores: LabelScores, pool: Dataset, order: np.ndarray, rows: int
 ) -> tuple[dict[str, float], float]:
-    """Return each step's accuracy on one seed's test rows, and the ECE of platt."""
-    order = np.random.default_rng(seed).permutation(len(pool))
+    """Return each step's accuracy on the test rows of an order, and the ECE of platt."""
     unlabelled, labelled = order[:CALIBRATING], order[CALIBRATING : CALIBRATING + LABELLED]
     test = order[CALIBRATING + LABELLED :][:rows]
     calibration = calibrate(

@@ -135,6 +135,60 @@ def test_batch_calibration_takes_away_a_constant_bias() -> None:
     assert (steps["batch"].argmax(axis=1) == 1).mean() == pytest.approx(0.5, abs=0.1)
 
 
+def biased(rows: int, share: float, apart: float) -> tuple[LabelScores, NDArray[np.bool_]]:
+    """Return scores with a bias to the second label, ``share`` of whose rows are of it."""
+    draw = np.random.default_rng(5)
+    positive = np.arange(rows) < round(share * rows)
+    odds = draw.normal(size=(rows, 2)) * 0.7 + draw.normal(size=(rows, 1)) * 0.7
+    odds += np.where(positive, apart / 2, -apart / 2)[:, None] + [4.0, 1.0]
+    log_probabilities = log_softmax(np.stack([np.zeros_like(odds), odds], axis=-1), axis=-1)
+    return LabelScores(
+        log_probabilities=log_probabilities, hidden=np.zeros((rows, 2, 0), np.float32)
+    ), positive
+
+
+def right_of(calibration: Calibration, scores: LabelScores, positive: NDArray[np.bool_]) -> float:
+    answers = calibration.probabilities(scores)["batch"].argmax(axis=1) == 1
+    return float((answers == positive).mean())
+
+
+@pytest.mark.parametrize("share", [0.1, 0.8, 0.9])
+def test_a_label_that_is_rare_among_the_texts_is_not_made_common(share: float) -> None:
+    scores, positive = biased(256, share, apart=4.0)
+    calibration = calibrate("auto", scores, scores_of(0), [], NAMES)
+    assert calibration.step == "batch"
+    assert calibration.rarer == pytest.approx(min(share, 1 - share), abs=0.05)
+    assert calibration.facts["calibration_rarer_share"] == pytest.approx(
+        calibration.rarer, abs=1e-3
+    )
+    assert right_of(calibration, scores, positive) > 0.95
+    mean = replace(calibration, shift=scores.log_probabilities.mean(axis=0))
+    assert right_of(mean, scores, positive) < 0.85
+
+
+@pytest.mark.parametrize(
+    ("texts", "share", "apart"), [(256, 0.5, 4.0), (256, 0.9, 0.5), (99, 0.9, 4.0)]
+)
+def test_otherwise_the_shift_is_the_mean_over_the_texts(
+    texts: int, share: float, apart: float
+) -> None:
+    scores, _ = biased(texts, share, apart)
+    calibration = calibrate("auto", scores, scores_of(0), [], NAMES)
+    assert calibration.rarer is None
+    assert "calibration_rarer_share" not in calibration.facts
+    np.testing.assert_array_equal(calibration.shift, scores.log_probabilities.mean(axis=0))
+
+
+def test_a_calibration_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    scores, _ = biased(256, 0.9, apart=4.0)
+    calibration = calibrate("auto", scores, scores_of(70), labels_of(70), NAMES)
+    calibration.save(tmp_path)
+    loaded = Calibration.load(tmp_path)
+    assert loaded.facts == calibration.facts
+    for step, expected in calibration.probabilities(scores_of(9)).items():
+        np.testing.assert_array_equal(loaded.probabilities(scores_of(9))[step], expected)
+
+
 def test_every_learned_step_is_a_variant_of_the_same_pass(checkpoint: Path, tmp_path: Path) -> None:
     scores = fitted(checkpoint, tmp_path, labels=64).score(UNSEEN)
     assert list(scores.variants) == ["raw", "batch", "platt", "probe"]

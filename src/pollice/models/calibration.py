@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
+from sklearn.mixture import GaussianMixture
 
 from pollice.data import Dataset
 from pollice.errors import PromptError
@@ -30,6 +31,9 @@ PLATT_LABELS = 16
 PROBE_LABELS = 64
 
 _CHUNK_ROWS = 64
+_GROUP_TEXTS = 100  # fewer do not show two groups
+_RARE = 0.4  # a share above it is taken for a half
+_APART = 1.5  # standard deviations between the groups' means
 _ARRAYS = "calibration.safetensors"
 _SETTINGS = "calibration.json"
 
@@ -53,6 +57,8 @@ class Calibration:
     """The step that makes the predictor's own probabilities; the others are variants."""
     shift: FloatArray | None = None
     """``(questions, labels)``: batch calibration (arXiv 2309.17249), from unlabelled texts."""
+    rarer: float | None = None
+    """The share of the rarer of two groups of texts, where the shift is the middle of both."""
     heads: Mapping[str, LinearHead] = field(default_factory=dict)
     """The steps learned from labels: ``platt`` on label scores, ``probe`` on hidden states."""
     labels: int = 0
@@ -68,6 +74,7 @@ class Calibration:
             "calibration": self.step,
             "calibration_labels": dict.fromkeys(free, 0) | dict.fromkeys(self.heads, self.labels),
             "calibration_texts": self.texts,
+            **({} if self.rarer is None else {"calibration_rarer_share": round(self.rarer, 3)}),
         }
 
     def probabilities(self, scores: LabelScores) -> dict[str, FloatArray]:
@@ -106,7 +113,12 @@ class Calibration:
         if self.shift is not None:
             arrays["shift"] = self.shift
         save_file(arrays, folder / _ARRAYS)
-        content = {"step": self.step, "labels": self.labels, "texts": self.texts}
+        content = {
+            "step": self.step,
+            "labels": self.labels,
+            "texts": self.texts,
+            "rarer": self.rarer,
+        }
         (folder / _SETTINGS).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
     @classmethod
@@ -174,15 +186,43 @@ def calibrate(
         for name, table in features.items()
         if table.shape[1]
     }
-    shift = unlabelled.log_probabilities.mean(axis=0) if texts >= BATCH_TEXTS else None
+    shift, rarer = None, None
+    if texts >= BATCH_TEXTS:
+        shift, rarer = _shift(unlabelled.log_probabilities)
     learned: list[Step] = ["raw", *(["batch"] if shift is not None else []), *heads]  # type: ignore[list-item]  # the keys of heads are steps
     return Calibration(
         step=learned[-1] if step == "auto" else step,
         shift=shift,
+        rarer=rarer,
         heads=heads,
         labels=len(labels),
         texts=texts,
     )
+
+
+def _shift(log_probabilities: FloatArray) -> tuple[FloatArray, float | None]:
+    """Return where the labels are equally likely, and the rarer group's share if it counted.
+
+    The mean over all texts, as in the paper, lies between two labels only where they are about
+    equally common: of 90 % positive texts it calls every other one negative. But where a model
+    tells the labels well apart, their texts are two groups in its log-odds. If a mixture of two
+    Gaussians of one width finds them far apart and one clearly rarer, the mean of the groups' means
+    takes the place of the mean of the texts. docs/prompting.md says what that is worth.
+    """
+    mean = log_probabilities.mean(axis=0)
+    texts, _, labels = log_probabilities.shape
+    odds = np.diff(log_probabilities, axis=2).mean(axis=1)
+    if labels != 2 or texts < _GROUP_TEXTS or np.ptp(odds) == 0:
+        return mean, None
+    mixture = GaussianMixture(2, covariance_type="tied", max_iter=500, random_state=0).fit(odds)
+    rarer = float(mixture.weights_.min())
+    apart = float(np.ptp(mixture.means_) / np.sqrt(mixture.covariances_[0, 0]))
+    if rarer > _RARE or apart < _APART:
+        return mean, None
+    members = mixture.predict_proba(odds)
+    groups = np.einsum("tg,tql->gql", members, log_probabilities)
+    groups /= members.sum(axis=0)[:, None, None]
+    return groups.mean(axis=0), rarer
 
 
 @dataclass(frozen=True, kw_only=True)
