@@ -33,7 +33,7 @@ PROBE_LABELS = 64
 _CHUNK_ROWS = 64
 _GROUP_TEXTS = 100  # fewer do not show two groups
 _RARE = 0.4  # a share above it is taken for a half
-_APART = 1.5  # standard deviations between the groups' means
+_BETTER = 2.0  # of Akaike's criterion: less is no evidence (Burnham and Anderson 2002, p. 70)
 _ARRAYS = "calibration.safetensors"
 _SETTINGS = "calibration.json"
 
@@ -206,20 +206,25 @@ def _shift(log_probabilities: FloatArray) -> tuple[FloatArray, float | None]:
     The mean over all texts, as in the paper, lies between two labels only where they are about
     equally common: of 90 % positive texts it calls every other one negative. But where a model
     tells the labels well apart, their texts are two groups in its log-odds. If a mixture of two
-    Gaussians of one width finds them far apart and one clearly rarer, the mean of the groups' means
-    takes the place of the mean of the texts. docs/prompting.md says what that is worth.
+    Gaussians of one width explains them better than one does (by Akaike's criterion), and one group
+    is clearly rarer, the mean of the groups' means takes the place of the mean of the texts.
+    docs/prompting.md says what that is worth.
     """
     mean = log_probabilities.mean(axis=0)
     texts, _, labels = log_probabilities.shape
     odds = np.diff(log_probabilities, axis=2).mean(axis=1)
     if labels != 2 or texts < _GROUP_TEXTS or np.ptp(odds) == 0:
         return mean, None
-    mixture = GaussianMixture(2, covariance_type="tied", max_iter=500, random_state=0).fit(odds)
-    rarer = float(mixture.weights_.min())
-    apart = float(np.ptp(mixture.means_) / np.sqrt(mixture.covariances_[0, 0]))
-    if rarer > _RARE or apart < _APART:
+    one, two = (
+        GaussianMixture(
+            groups, covariance_type="tied", tol=1e-6, max_iter=5000, random_state=0
+        ).fit(odds)
+        for groups in (1, 2)
+    )
+    rarer = float(two.weights_.min())
+    if rarer > _RARE or two.aic(odds) + _BETTER > one.aic(odds):
         return mean, None
-    members = mixture.predict_proba(odds)
+    members = two.predict_proba(odds)
     groups = np.einsum("tg,tql->gql", members, log_probabilities)
     groups /= members.sum(axis=0)[:, None, None]
     return groups.mean(axis=0), rarer
