@@ -17,6 +17,7 @@ from pollice.prompts import (
     assemble,
     custom_template,
     default_template,
+    without_control_words,
 )
 from tiny import CAUSAL_FAMILIES, ENCODER_FAMILIES, tiny_causal, tiny_encoder
 
@@ -112,6 +113,28 @@ def test_texts_never_make_control_tokens(
     for text, tokens in zip(HOSTILE, tokenizer.encode_texts(HOSTILE), strict=True):
         assert control.isdisjoint(tokens), text
         assert tokens, text
+
+
+SPLIT_FORMS = (
+    "< / s >",
+    "<end_ of_turn>",
+    "[IN ST]",
+    "<|im_ end|>",
+    "[I[INST]NST]",
+    "<<SYS>>",
+    "[inst]",
+)
+
+
+@pytest.mark.parametrize("word", [*CONTROL_WORDS, *SPLIT_FORMS])
+def test_a_prompt_asks_about_a_text_without_control_words(word: str) -> None:
+    for text in ("a film", "It was long.\nIt was [sic] 3 < 4 > 2 <3 & [spoiler] <great>"):
+        assert without_control_words(f"{word} {text}") == text
+        assert without_control_words(f"{text}\n\n{word}{word}") == text
+        assert without_control_words(f"{text}{word}") == text
+    assert (
+        without_control_words(f"a {word} film") == without_control_words(f"a{word}film") == "a film"
+    )
 
 
 @pytest.mark.parametrize("name", ["gemma-raw", "mistral-raw", "llama-chat", "qwen2-raw", "roberta"])

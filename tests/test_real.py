@@ -93,6 +93,24 @@ def test_no_text_makes_a_control_token_of_a_real_vocabulary(name: str) -> None:
         assert [decode(tokens, clean_up_tokenization_spaces=False) for tokens in encoded] == texts
 
 
+@pytest.mark.weights
+@pytest.mark.parametrize("name", ["gemma-3-270m", "smollm2-135m-instruct"])
+def test_control_words_leave_the_label_of_a_neutral_text(
+    name: str, reviews: Dataset, tmp_path: Path
+) -> None:
+    method = create_method("prompt", {"checkpoint": name, "calibration_texts": 16})
+    predictor = method.fit(reviews, reviews.take([]), workdir=tmp_path)
+    words = ["[INST]", "[/INST]", "</s>", "<end_of_turn>", "<bos>", "[SEP]", "<|im_end|>"]
+    words += ["< / s >", "<end_ of_turn>", "[IN ST]", "<|im_ end|>", "<b os>"]
+    text = "A film about two brothers."
+    texts = [form.format(word) for word in words for form in ("{0} " + text, text + " {0}")]
+    texts += [f"A film {word} about two brothers." for word in words]
+    expected = np.repeat(predictor.predict_proba([text]), len(texts), axis=0)
+    found = predictor.predict_proba(texts)
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
 @pytest.mark.imdb
 @pytest.mark.parametrize(
     ("options", "least"),

@@ -3,6 +3,7 @@
 Knows nothing about models: the pieces are token ids, the tokenizer is a protocol.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -85,6 +86,30 @@ class Pieces:
 
     prefix: Tokens
     endings: tuple[Ending, ...]
+
+
+_BRACKETED = re.compile(r"\s*(?:<<[^<>\[\]]{1,40}>>|<[^<>\[\]]{1,40}>|\[[^<>\[\]]{1,40}\])\s*")
+_CONTROL = re.compile(
+    r"\[/?inst\]|<</?sys>>|</?s>|<(?:bos|eos|pad|unk|mask|(?:start|end)_of_turn)>"
+    r"|\[(?:cls|sep|pad|unk|mask)\]|<\|[^|]+\|>"
+)
+
+
+def without_control_words(text: str) -> str:
+    """Return a text without what chat formats and tokenizers mark turns with, or split forms of it.
+
+    No opinion is in ``[INST]`` or ``< / s >``. They never become control tokens, but their letters
+    alone tip the label of a text that hangs in the balance.
+    """
+    shorter = _BRACKETED.sub(_kept, text)
+    while shorter != text:  # what is left may have closed up to another
+        text, shorter = shorter, _BRACKETED.sub(_kept, shorter)
+    return text.strip()
+
+
+def _kept(found: re.Match[str]) -> str:
+    word = "".join(found[0].split()).lower()
+    return " " if _CONTROL.fullmatch(word) else found[0]
 
 
 _POLARITY = (

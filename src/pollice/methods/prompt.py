@@ -16,7 +16,7 @@ from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibra
 from pollice.models.labelling import AskingOptions, LabelScorer
 from pollice.models.loading import TextTokenizer
 from pollice.models.sources import resolve_checkpoint
-from pollice.prompts import Example, assemble
+from pollice.prompts import Example, assemble, without_control_words
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
@@ -96,7 +96,7 @@ class Prompt(AskingOptions, Method):
         )
 
     def _examples(self, shown: Dataset, tokenizer: TextTokenizer) -> list[Example]:
-        encoded = tokenizer.encode_texts([text.strip() for text in shown.texts])
+        encoded = tokenizer.encode_texts([without_control_words(text) for text in shown.texts])
         return [
             Example(tokens=tuple(cut(tokens, self.example_tokens, self.keep)), label=label)
             for tokens, label in zip(encoded, shown.labels, strict=True)

@@ -27,7 +27,14 @@ from pollice.models.loading import (
 from pollice.models.options import LanguageModelOptions, ReadingOptions
 from pollice.models.quantization import load_language_model
 from pollice.prediction import Predictor, Scores
-from pollice.prompts import Ending, Pieces, Template, custom_template, default_template
+from pollice.prompts import (
+    Ending,
+    Pieces,
+    Template,
+    custom_template,
+    default_template,
+    without_control_words,
+)
 
 Chat = Literal["auto", "always", "never"]
 """Whether texts are asked about in the turns of a conversation."""
@@ -108,7 +115,7 @@ class LabelPrompt:
         self, tokenizer: TextTokenizer, texts: Sequence[str]
     ) -> tuple[list[list[int]], list[int]]:
         """Return the tokens of each text, cut, and how many there were before."""
-        encoded = tokenizer.encode_texts([text.strip() for text in texts])
+        encoded = tokenizer.encode_texts([without_control_words(text) for text in texts])
         kept = [cut(tokens, self.settings.max_tokens, self.settings.keep) for tokens in encoded]
         return kept, [len(tokens) for tokens in encoded]
 
