@@ -80,7 +80,7 @@ def test_bars_show_stages_and_their_ends() -> None:
 def test_a_log_gets_a_line_when_a_stage_ends_and_some_while_it_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = iter([0.0, 10.0, 31.0, 31.0, 40.0, 40.0])
+    clock = iter([0.0, 10.0, 31.0, 31.0, 70.0, 70.0])
     monkeypatch.setattr("pollice.bars.monotonic", lambda: next(clock))
     shown = io.StringIO()
     with shown_on(Console(file=shown, width=100)):

@@ -79,7 +79,7 @@ def shown_on(console: Console) -> Iterator[None]:
         def advance(units: int) -> None:
             nonlocal said
             progress.advance(task, units)
-            if monotonic() - said >= _SECONDS_A_LINE:
+            if monotonic() - said >= _SECONDS_A_LINE and not state(task).finished:
                 said = monotonic()
                 say(task)
 
