@@ -88,7 +88,10 @@ class Pieces:
     endings: tuple[Ending, ...]
 
 
-_BRACKETED = re.compile(r"\s*(?:<<[^<>\[\]]{1,40}>>|<[^<>\[\]]{1,40}>|\[[^<>\[\]]{1,40}\])\s*")
+_NESTED = 8  # so deep in one another are control words found; the rest are letters
+_BRACKETED = re.compile(  # a run of spaces is read once, from its start: no text takes long
+    r"(?:(?<!\s)\s++)?(?:<<[^<>\[\]]{1,40}>>|<[^<>\[\]]{1,40}>|\[[^<>\[\]]{1,40}\])\s*+"
+)
 _CONTROL = re.compile(
     r"\[/?inst\]|<</?sys>>|</?s>|<(?:bos|eos|pad|unk|mask|(?:start|end)_of_turn)>"
     r"|\[(?:cls|sep|pad|unk|mask)\]|<\|[^|]+\|>"
@@ -101,9 +104,10 @@ def without_control_words(text: str) -> str:
     No opinion is in ``[INST]`` or ``< / s >``. They never become control tokens, but their letters
     alone tip the label of a text that hangs in the balance.
     """
-    shorter = _BRACKETED.sub(_kept, text)
-    while shorter != text:  # what is left may have closed up to another
-        text, shorter = shorter, _BRACKETED.sub(_kept, shorter)
+    for _ in range(_NESTED):  # what is left may have closed up to another
+        text, before = _BRACKETED.sub(_kept, text), text
+        if text == before:
+            break
     return text.strip()
 
 
