@@ -28,6 +28,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from pollice.cost import release_memory
 from pollice.errors import CheckpointError
 
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -100,6 +101,8 @@ class TextTokenizer:
         plain.encode_special_tokens = True
         plain.no_truncation()
         plain.no_padding()
+        del content
+        release_memory()  # before the weights come: the words as JSON are hundreds of MiB
         return plain
 
     @cached_property
