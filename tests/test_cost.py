@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pollice.cost import Meter, free_bytes, measured, resident_bytes
+from pollice.cost import Meter, Release, free_bytes, measured, resident_bytes
 
 MIB = 2**20
 
@@ -57,3 +57,13 @@ def test_without_a_gpu_no_peak_of_one_is_told() -> None:
     assert meter.highest_on_device(Meter()) is None
     assert Meter(peak_device_memory_mib=3).highest_on_device(Meter(peak_device_memory_mib=5)) == 5
     assert Meter(peak_device_memory_mib=3).highest_on_device(Meter()) == 3
+
+
+def test_memory_is_released_each_time_that_enough_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = []
+    done = 0
+    monkeypatch.setattr("pollice.cost.release_memory", lambda: released.append(done))
+    release = Release(every=10, done=5)
+    for done in (9, 14, 15, 16, 40, 49, 50):
+        release.after(done)
+    assert released == [15, 40, 50]

@@ -74,6 +74,29 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+class Release:
+    """Gives freed memory back each time that so much more has been done.
+
+    Args:
+        every: How much.
+        done: What was done before.
+    """
+
+    def __init__(self, *, every: int, done: int = 0) -> None:
+        self._every = every
+        self._released_at = done
+
+    def after(self, done: int) -> None:
+        """Give memory back if enough was done since the last time.
+
+        Args:
+            done: All that was done so far.
+        """
+        if done - self._released_at >= self._every:
+            release_memory()
+            self._released_at = done
+
+
 def _gpu() -> Any:
     """Return torch's view of the GPU; None where torch is not loaded or has not used one."""
     torch: Any = sys.modules.get("torch")

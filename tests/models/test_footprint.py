@@ -81,6 +81,14 @@ def test_the_second_value_of_an_option_takes_more(
     assert total(less) < total(more)
 
 
+def test_adapters_leave_more_gaps_between_float32_than_whole_matrices_do() -> None:
+    thin, whole = (
+        parts(case("train_encoder", number_bytes=4, options={"lora_rank": rank}))["activations"]
+        for rank in (8, None)
+    )
+    assert thin > 1.5 * whole
+
+
 def test_accumulating_gradients_takes_less() -> None:
     one, four = (
         parts(case("train_encoder", options={"gradient_accumulation_steps": steps}))["activations"]

@@ -28,6 +28,7 @@ _CHARACTERS_PER_WORD = 5.6
 # Measured with torch 2.13 and glibc on x86: blocks of other sizes that were freed, and stay.
 _KEPT_BLOCKS = 200 * MIB
 _LEFT_BETWEEN = 1.15  # what is kept for the backward pass has another size in every pass
+_LEFT_BY_ADAPTERS = 2.1  # in float32: the thin matrices' results break up what was freed
 _WORKSPACE = 2.3  # products and attention need somewhat more than their results again
 # Beyond the tensors of training in bfloat16: oneDNN compiles for each shape, so for each length.
 _KERNELS, _KERNELS_UP_TO = 250 * MIB, 256
@@ -188,7 +189,9 @@ def _kept_for_backward(case: Case, kept: int) -> int:
         return _rounded(case, kept)
     shapes = min(1, case.text_tokens / _KERNELS_UP_TO) if case.number_bytes == 2 else 0
     kernels = round(shapes * _KERNELS)
-    return _rounded(case, round(_LEFT_BETWEEN * kept)) + kernels
+    thin = case.number_bytes == 4 and case.option("lora_rank")
+    left = _LEFT_BY_ADAPTERS if thin else _LEFT_BETWEEN
+    return _rounded(case, round(left * kept)) + kernels
 
 
 def _reading_parts(case: Case, tokens: int, keys: int = 0) -> Parts:

@@ -19,7 +19,7 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 from transformers import EvalPrediction, PreTrainedModel, TrainerCallback, TrainerControl
 
-from pollice.cost import release_memory
+from pollice.cost import Release
 from pollice.errors import Interrupted, TrainingError
 from pollice.models.checkpoints import (
     Checkpoint,
@@ -43,7 +43,7 @@ from pollice.models.interruption import StopFlag, stopping
 from pollice.models.journal import Journal, begin_journal
 from pollice.models.loading import quiet
 from pollice.models.rows import Rows
-from pollice.models.schedule import RELEASE_STEPS
+from pollice.models.schedule import RELEASE_TOKENS, padded_tokens
 from pollice.progress import stage
 
 _STATE = "trainer_state.json"  # the name that Trainer reads
@@ -111,6 +111,8 @@ class ResumableTrainer(StepTrainer):
         self._best_weights: dict[str, Tensor] | None = None
         self._random_states: dict[str, Tensor] = {}
         self._last_checkpoint: Path | None = None
+        self._release = Release(every=RELEASE_TOKENS)
+        self._padded_tokens = 0
 
     def run(self) -> None:
         """Train from the newest checkpoint, or from the beginning, to the end."""
@@ -168,9 +170,10 @@ class ResumableTrainer(StepTrainer):
         self.step_right = 0
         self.note_stop()
         taken, every = self.state.global_step, self.job.options.checkpoint_steps
-        self._advance(len(self.sampler.steps[taken % self._epoch_steps - 1]))
-        if taken % RELEASE_STEPS == 0:
-            release_memory()
+        rows = self.sampler.steps[taken % self._epoch_steps - 1]
+        self._advance(len(rows))
+        self._padded_tokens += padded_tokens(self.job.train.lengths, rows)
+        self._release.after(self._padded_tokens)
         epoch_ends = taken % self._epoch_steps == 0  # saved after its evaluation
         due = every > 0 and taken % every == 0
         self.control.should_save = not epoch_ends and (due or self._stop_signal > 0)

@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 
-RELEASE_STEPS = 16
-"""Freed memory is given back to the system every so many steps."""
+RELEASE_TOKENS = 1024
+"""Freed memory is given back to the system after steps of so many tokens, padding included.
+
+Steps of other lengths leave gaps between blocks that the next one does not fit into: all weights of
+a six-layer encoder in float32 held 2,300 MiB when this was done every 16 steps, and 1,930 now, in
+the same time (two cores of an Intel Xeon, glibc).
+"""
 
 _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
 _FEWEST_STEPS = 120  # with few rows, three epochs end before anything is learned (2006.04884)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from pollice.cost import release_memory
+from pollice.cost import Release
 from pollice.errors import Interrupted, MemoryPlanError, TrainingError
 from pollice.models.batching import length_batches
 from pollice.models.checkpoints import CheckpointStore, check_identity
@@ -30,7 +30,7 @@ from pollice.models.options import TrainingOptions
 from pollice.models.parallel import Peers
 from pollice.models.rows import Rows
 from pollice.models.schedule import (
-    RELEASE_STEPS,
+    RELEASE_TOKENS,
     Indices,
     epoch_batches,
     micro_batches,
@@ -108,6 +108,7 @@ class _Run:
         self._state = new_state(model, job.options)
         self._last_checkpoint = self._resume()
         self._saved_at = time.monotonic()
+        self._release = Release(every=RELEASE_TOKENS, done=self._state.position.padded_tokens)
         is_first = self._peers.rank == 0
         log = begin_journal(job.workdir, self._last_checkpoint, is_first=is_first)
         self._journal = Journal(log, seconds=self._state.position.seconds)
@@ -149,8 +150,7 @@ class _Run:
         for rows in batches[at.batch :]:
             self._step(rows)
             advance(len(rows))
-            if at.step % RELEASE_STEPS == 0:
-                release_memory()
+            self._release.after(at.padded_tokens)
             if at.step % (options.checkpoint_steps or self._steps + 1) == 0:
                 self._save()
             else:
