@@ -60,10 +60,11 @@ def test_without_a_gpu_no_peak_of_one_is_told() -> None:
 
 
 def test_memory_is_released_each_time_that_enough_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    released = []
-    done = 0
-    monkeypatch.setattr("pollice.cost.release_memory", lambda: released.append(done))
-    release = Release(every=10, done=5)
-    for done in (9, 14, 15, 16, 40, 49, 50):
-        release.after(done)
-    assert released == [15, 40, 50]
+    released: list[bool] = []
+    monkeypatch.setattr("pollice.cost.release_memory", lambda: released.append(True))
+    release = Release(every=10)
+    seen = []
+    for amount in (4, 5, 1, 9, 24, 9, 1):
+        release.after(amount)
+        seen.append(len(released))
+    assert seen == [0, 0, 1, 1, 2, 2, 3]

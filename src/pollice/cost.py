@@ -75,26 +75,22 @@ def release_memory() -> None:
 
 
 class Release:
-    """Gives freed memory back each time that so much more has been done.
+    """Gives freed memory back each time that so much has been done since the last time.
 
     Args:
         every: How much.
-        done: What was done before.
     """
 
-    def __init__(self, *, every: int, done: int = 0) -> None:
+    def __init__(self, *, every: int) -> None:
         self._every = every
-        self._released_at = done
+        self._since = 0
 
-    def after(self, done: int) -> None:
-        """Give memory back if enough was done since the last time.
-
-        Args:
-            done: All that was done so far.
-        """
-        if done - self._released_at >= self._every:
+    def after(self, amount: int) -> None:
+        """Count what was done; give memory back if it is enough."""
+        self._since += amount
+        if self._since >= self._every:
             release_memory()
-            self._released_at = done
+            self._since = 0
 
 
 def _gpu() -> Any:

@@ -112,7 +112,6 @@ class ResumableTrainer(StepTrainer):
         self._random_states: dict[str, Tensor] = {}
         self._last_checkpoint: Path | None = None
         self._release = Release(every=RELEASE_TOKENS)
-        self._padded_tokens = 0
 
     def run(self) -> None:
         """Train from the newest checkpoint, or from the beginning, to the end."""
@@ -172,8 +171,7 @@ class ResumableTrainer(StepTrainer):
         taken, every = self.state.global_step, self.job.options.checkpoint_steps
         rows = self.sampler.steps[taken % self._epoch_steps - 1]
         self._advance(len(rows))
-        self._padded_tokens += padded_tokens(self.job.train.lengths, rows)
-        self._release.after(self._padded_tokens)
+        self._release.after(padded_tokens(self.job.train.lengths, rows))
         epoch_ends = taken % self._epoch_steps == 0  # saved after its evaluation
         due = every > 0 and taken % every == 0
         self.control.should_save = not epoch_ends and (due or self._stop_signal > 0)

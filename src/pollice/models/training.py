@@ -108,7 +108,7 @@ class _Run:
         self._state = new_state(model, job.options)
         self._last_checkpoint = self._resume()
         self._saved_at = time.monotonic()
-        self._release = Release(every=RELEASE_TOKENS, done=self._state.position.padded_tokens)
+        self._release = Release(every=RELEASE_TOKENS)
         is_first = self._peers.rank == 0
         log = begin_journal(job.workdir, self._last_checkpoint, is_first=is_first)
         self._journal = Journal(log, seconds=self._state.position.seconds)
@@ -148,9 +148,10 @@ class _Run:
             epoch=at.epoch,
         )
         for rows in batches[at.batch :]:
+            before = at.padded_tokens
             self._step(rows)
             advance(len(rows))
-            self._release.after(at.padded_tokens)
+            self._release.after(at.padded_tokens - before)
             if at.step % (options.checkpoint_steps or self._steps + 1) == 0:
                 self._save()
             else:
