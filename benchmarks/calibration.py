@@ -12,13 +12,13 @@ from statistics import mean
 
 import numpy as np
 
-from pollice.data import Dataset, read_dataset
+from pollice.data.reading import Dataset, read_dataset
+from pollice.data.splits import SplitOptions, split
+from pollice.judging.metrics import evaluate
 from pollice.methods.prompt import Prompt
-from pollice.metrics import evaluate
 from pollice.models.calibration import LabelScores, calibrate
-from pollice.models.labelling import LabelScorer
-from pollice.prediction import Predictions
-from pollice.splits import SplitOptions, split
+from pollice.models.causal.label_scorer import LabelScorer
+from pollice.predictions.table import Predictions
 
 CALIBRATING = 256
 LABELLED = 300

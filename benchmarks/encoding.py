@@ -30,8 +30,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pollice.data import read_dataset
-from pollice.models.sources import resolve_checkpoint
+from pollice.data.reading import read_dataset
+from pollice.models.pretrained.sources import resolve_checkpoint
 
 Vectors = NDArray[np.float32]
 Read = Callable[[Sequence[str]], Any]
@@ -71,8 +71,8 @@ CONTENDERS = [
 
 def pollice_reader(job: Json) -> tuple[Read, Finish]:
     """The encoder of the method features; the head of a text is kept, as its peers do."""
-    from pollice.models.encoder import TextEncoder
-    from pollice.models.options import ReadingOptions
+    from pollice.models.encoder.classifiers import TextEncoder
+    from pollice.models.training.options import ReadingOptions
 
     settings = ReadingOptions(
         max_tokens=job["max_tokens"],
@@ -136,7 +136,7 @@ def classification_reader(job: Json) -> tuple[Read, Finish]:
     import torch
     from transformers import AutoTokenizer, pipeline
 
-    from pollice.models.loading import load_classifier
+    from pollice.models.pretrained.weights import load_classifier
 
     dtype = getattr(torch, job["dtype"])
     classify = pipeline(

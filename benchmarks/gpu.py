@@ -21,7 +21,7 @@ from typing import Any
 from rounds import Json, add_usual, answer_child, machine, markdown, run_child, write_json
 from shapes import opinions, write_checkpoint
 
-from pollice.cost import measured
+from pollice.system.measuring import measured
 
 GIB, MIB = 2**30, 2**20
 TOKENS = 512
@@ -103,9 +103,9 @@ JOBS = (
 
 def tune(job: Json) -> Json:
     """Tune with the method lora; the rate is the median of its steps after the second."""
+    from pollice.memory.footprint import Lengths
+    from pollice.memory.planner import plan_memory
     from pollice.method import create_method
-    from pollice.models.footprint import Lengths
-    from pollice.models.memory import plan_memory
 
     options = {**job["options"], "checkpoint": job["folder"]}
     if job["tiny"]:
@@ -126,11 +126,11 @@ def tune(job: Json) -> Json:
 
 def score(job: Json) -> Json:
     """Score texts behind one example, then behind eight, as the method prompt does."""
-    from pollice.models.causal import CausalScorer
-    from pollice.models.loading import TextTokenizer
-    from pollice.models.options import ReadingOptions
-    from pollice.models.quantization import load_language_model
-    from pollice.prompts import Example, assemble, default_template
+    from pollice.models.causal.prompts import Example, assemble, default_template
+    from pollice.models.causal.scoring import CausalScorer
+    from pollice.models.pretrained.quantization import load_language_model
+    from pollice.models.pretrained.weights import TextTokenizer
+    from pollice.models.training.options import ReadingOptions
 
     tokens = 32 if job["tiny"] else 256
     rows = opinions(16 if job["tiny"] else 64, tokens)
@@ -232,7 +232,7 @@ def _follow(trainer: Any) -> list[float]:
 
 def _peak(meter: Any) -> float:
     """Return the peak in bytes: of the GPU with what CUDA itself takes, or of the process."""
-    from pollice.models.footprint import CUDA_CONTEXT
+    from pollice.memory.footprint import CUDA_CONTEXT
 
     device = meter.peak_device_memory_mib
     return float(meter.peak_memory_mib * MIB if device is None else device * MIB + CUDA_CONTEXT)

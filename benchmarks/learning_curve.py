@@ -26,8 +26,8 @@ from rounds import (
     write_json,
 )
 
-from pollice.data import Dataset, read_dataset
-from pollice.metrics import wilson_interval
+from pollice.data.reading import Dataset, read_dataset
+from pollice.judging.metrics import wilson_interval
 
 UNLABELLED = 256
 """Rows whose labels nobody reads, for the prompt's batch calibration."""
@@ -63,7 +63,7 @@ def sides(data: Dataset, test_rows: int, labels: int, seed: int) -> dict[str, Da
 def work(job: Json) -> Json:
     """Fit one method on so many labels, and judge the test rows."""
     from pollice.method import create_method
-    from pollice.prediction import predict
+    from pollice.predictions.table import predict
 
     rows = {name: Dataset(**job[name]) for name in ("train", "validation", "pool", "test")}
     options: dict[str, Any] = {**METHODS[job["method"]], "seed": job["seed"]}

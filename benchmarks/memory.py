@@ -14,10 +14,10 @@ from typing import Any
 
 from rounds import Json, add_usual, answer_child, machine, markdown, run_child, write_json
 
+from pollice.data.splits import SplitOptions
 from pollice.errors import MemoryPlanError
-from pollice.experiment import DataSource, Experiment, run_experiment
-from pollice.models.memory import read_size
-from pollice.splits import SplitOptions
+from pollice.memory.planner import read_size
+from pollice.runs.run import DataSource, Experiment, run_experiment
 
 MINILM, GEMMA, SMOLLM = "minilm", "gemma-3-270m", "smollm2-135m-instruct"
 BRIEF = {"epochs": 1}

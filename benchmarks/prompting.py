@@ -29,9 +29,9 @@ from rounds import (
     write_json,
 )
 
-from pollice.data import Dataset, read_dataset
-from pollice.models.loading import TextTokenizer, read_config
-from pollice.models.sources import resolve_checkpoint
+from pollice.data.reading import Dataset, read_dataset
+from pollice.models.pretrained.sources import resolve_checkpoint
+from pollice.models.pretrained.weights import TextTokenizer, read_config
 
 Answers = list[list[float | None]]
 """For each text and label what its word scores: a logarithm of a likelihood, or None if unsaid."""
@@ -71,8 +71,8 @@ def pollice_reader(job: Json) -> Read:
     """Encoding, the prompt's prefix and the texts are all timed; the model is loaded."""
     import torch
 
-    from pollice.models.causal import CausalScorer
-    from pollice.models.loading import load_causal
+    from pollice.models.causal.scoring import CausalScorer
+    from pollice.models.pretrained.weights import load_causal
 
     tokenizer = TextTokenizer(_folder(job))
     device = torch.device("cpu")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pollice.models.batching import cut
-from pollice.models.loading import TextTokenizer
-from pollice.prompts import Example, Pieces, Template, assemble, default_template
+from pollice.models.causal.prompts import Example, Pieces, Template, assemble, default_template
+from pollice.models.pretrained.weights import TextTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from pollice.data import Dataset
-from pollice.models.anatomy import bundled
-from pollice.prompts import default_template
+from pollice.data.reading import Dataset
+from pollice.models.causal.prompts import default_template
+from pollice.models.pretrained.architecture import bundled
 
 FILLERS = [f"word{number}" for number in range(200)]
 TINY = {

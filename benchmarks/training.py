@@ -31,11 +31,11 @@ from rounds import (
 )
 from scipy.special import softmax
 
-from pollice.comparison import compare
-from pollice.data import Dataset, read_dataset
-from pollice.metrics import evaluate
-from pollice.models.sources import resolve_checkpoint
-from pollice.prediction import Predictions
+from pollice.data.reading import Dataset, read_dataset
+from pollice.judging.comparison import compare
+from pollice.judging.metrics import evaluate
+from pollice.models.pretrained.sources import resolve_checkpoint
+from pollice.predictions.table import Predictions
 
 Probabilities = NDArray[np.float64]
 Judge = Callable[[Sequence[str]], Probabilities]

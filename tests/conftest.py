@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pollice.cli import main
-from pollice.experiment import DataSource, Experiment, run_experiment
+from pollice.cli.commands import main
 from pollice.method import find_method, method_names
+from pollice.runs.run import DataSource, Experiment, run_experiment
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -55,7 +55,7 @@ def test_the_package_alone_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     heavy = {"numpy", "pyarrow", "pydantic", "sklearn", "scipy", "torch", "transformers"}
-    code = f"from pollice.cli import app\napp.main({arguments}, standalone_mode=False)"
+    code = f"from pollice.cli.commands import app\napp.main({arguments}, standalone_mode=False)"
     assert not heavy & imported_by(code)
 
 

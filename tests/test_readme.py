@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pollice.cli import app
+from pollice.cli.commands import app
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pollice.data import Dataset, read_dataset
-from pollice.experiment import read_experiment, run_experiment
+from pollice.data.reading import Dataset, read_dataset
+from pollice.data.splits import SplitOptions, sample, split
+from pollice.judging.metrics import evaluate
 from pollice.method import create_method, options_of
-from pollice.metrics import evaluate
-from pollice.models.loading import TextTokenizer
-from pollice.models.sources import resolve_checkpoint
-from pollice.prediction import Predictions, predict
-from pollice.splits import SplitOptions, sample, split
-from pollice.storage import load_predictor, save_predictor
+from pollice.models.pretrained.sources import resolve_checkpoint
+from pollice.models.pretrained.weights import TextTokenizer
+from pollice.predictions.table import Predictions, predict
+from pollice.runs.predictors import load_predictor, save_predictor
+from pollice.runs.run import read_experiment, run_experiment
 
 REAL_OPTIONS = {
     "features": {},

@@ -50,9 +50,9 @@ from transformers import (
     RobertaModel,
 )
 
-from pollice.data import Dataset
-from pollice.models.loading import quiet
-from pollice.prompts import default_template
+from pollice.data.reading import Dataset
+from pollice.models.causal.prompts import default_template
+from pollice.models.pretrained.weights import quiet
 
 # In products this small, threads would only wait for each other.
 torch.set_num_threads(1)

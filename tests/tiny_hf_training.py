@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from pollice.folders import file_sha256
 from pollice.methods.trainer import HuggingFaceTrainer
+from pollice.system.folders import file_sha256
 from tiny import opinions
 
 ROWS = opinions(52)

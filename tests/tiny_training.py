@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pollice.data import Dataset
-from pollice.models.encoder import Reader
-from pollice.models.loading import TextTokenizer, load_classifier
-from pollice.models.options import TrainingOptions
-from pollice.models.parallel import connect
-from pollice.models.rows import read_rows
-from pollice.models.training import Job, train_classifier
+from pollice.data.reading import Dataset
+from pollice.models.encoder.classifiers import Reader
+from pollice.models.pretrained.weights import TextTokenizer, load_classifier
+from pollice.models.training.loop import Job, train_classifier
+from pollice.models.training.options import TrainingOptions
+from pollice.models.training.peers import connect
+from pollice.models.training.rows import read_rows
 from tiny import opinions
 
 OPINIONS = opinions(96)

@@ -4,63 +4,63 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pollice.comparison import Comparison as Comparison
-    from pollice.comparison import Pair as Pair
-    from pollice.comparison import compare as compare
-    from pollice.data import Dataset as Dataset
-    from pollice.data import ReadOptions as ReadOptions
-    from pollice.data import read_dataset as read_dataset
-    from pollice.data import read_texts as read_texts
+    from pollice.data.reading import Dataset as Dataset
+    from pollice.data.reading import ReadOptions as ReadOptions
+    from pollice.data.reading import read_dataset as read_dataset
+    from pollice.data.reading import read_texts as read_texts
+    from pollice.data.splits import Split as Split
+    from pollice.data.splits import SplitOptions as SplitOptions
+    from pollice.data.splits import split as split
     from pollice.errors import PolliceError as PolliceError
     from pollice.errors import UserError as UserError
-    from pollice.experiment import DataSource as DataSource
-    from pollice.experiment import Experiment as Experiment
-    from pollice.experiment import run_experiment as run_experiment
+    from pollice.judging.comparison import Comparison as Comparison
+    from pollice.judging.comparison import Pair as Pair
+    from pollice.judging.comparison import compare as compare
+    from pollice.judging.metrics import Evaluation as Evaluation
+    from pollice.judging.metrics import evaluate as evaluate
     from pollice.method import Method as Method
     from pollice.method import create_method as create_method
     from pollice.method import method_names as method_names
-    from pollice.metrics import Evaluation as Evaluation
-    from pollice.metrics import evaluate as evaluate
-    from pollice.prediction import Predictions as Predictions
-    from pollice.prediction import Predictor as Predictor
-    from pollice.prediction import Scores as Scores
-    from pollice.prediction import predict as predict
+    from pollice.predictions.table import Predictions as Predictions
+    from pollice.predictions.table import Predictor as Predictor
+    from pollice.predictions.table import Scores as Scores
+    from pollice.predictions.table import predict as predict
     from pollice.report import Report as Report
     from pollice.report import write_report as write_report
-    from pollice.splits import Split as Split
-    from pollice.splits import SplitOptions as SplitOptions
-    from pollice.splits import split as split
-    from pollice.storage import load_predictor as load_predictor
-    from pollice.storage import save_predictor as save_predictor
+    from pollice.runs.predictors import load_predictor as load_predictor
+    from pollice.runs.predictors import save_predictor as save_predictor
+    from pollice.runs.run import DataSource as DataSource
+    from pollice.runs.run import Experiment as Experiment
+    from pollice.runs.run import run_experiment as run_experiment
 
 _HOMES = {
-    "Comparison": "comparison",
-    "DataSource": "experiment",
-    "Dataset": "data",
-    "Evaluation": "metrics",
-    "Experiment": "experiment",
+    "Comparison": "judging.comparison",
+    "DataSource": "runs.run",
+    "Dataset": "data.reading",
+    "Evaluation": "judging.metrics",
+    "Experiment": "runs.run",
     "Method": "method",
-    "Pair": "comparison",
+    "Pair": "judging.comparison",
     "PolliceError": "errors",
-    "Predictions": "prediction",
-    "Predictor": "prediction",
-    "ReadOptions": "data",
+    "Predictions": "predictions.table",
+    "Predictor": "predictions.table",
+    "ReadOptions": "data.reading",
     "Report": "report",
-    "Scores": "prediction",
-    "Split": "splits",
-    "SplitOptions": "splits",
+    "Scores": "predictions.table",
+    "Split": "data.splits",
+    "SplitOptions": "data.splits",
     "UserError": "errors",
-    "compare": "comparison",
+    "compare": "judging.comparison",
     "create_method": "method",
-    "evaluate": "metrics",
-    "load_predictor": "storage",
+    "evaluate": "judging.metrics",
+    "load_predictor": "runs.predictors",
     "method_names": "method",
-    "predict": "prediction",
-    "read_dataset": "data",
-    "read_texts": "data",
-    "run_experiment": "experiment",
-    "save_predictor": "storage",
-    "split": "splits",
+    "predict": "predictions.table",
+    "read_dataset": "data.reading",
+    "read_texts": "data.reading",
+    "run_experiment": "runs.run",
+    "save_predictor": "runs.predictors",
+    "split": "data.splits",
     "write_report": "report",
 }
 

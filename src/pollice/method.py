@@ -16,15 +16,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from pollice.data import Dataset
+from pollice.data.reading import Dataset
 from pollice.errors import OptionError, did_you_mean
-from pollice.prediction import Predictor
+from pollice.predictions.table import Predictor
 
 OPTIONS = ConfigDict(extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=False)
 """The pydantic configuration of every method's options."""
 
 Work = Literal["count_words", "encode", "pair", "prompt", "train_encoder", "train_causal"]
-"""What a method does as far as memory is concerned; `pollice.models.footprint` has the formulas."""
+"""What a method does as far as memory is concerned; `pollice.memory.footprint` has the formulas."""
 
 
 class Method(ABC):

@@ -2,7 +2,7 @@
 
 from report_samples import method_report, predictions, report_of
 
-from pollice.metrics import evaluate
+from pollice.judging.metrics import evaluate
 from pollice.report import Mistake, Report
 
 SCRIPT = "<script>alert(1)</script>"

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pollice.comparison import compare
-from pollice.metrics import abstain, evaluate
-from pollice.prediction import Predictions
+from pollice.judging.comparison import compare
+from pollice.judging.metrics import abstain, evaluate
+from pollice.predictions.table import Predictions
 from pollice.report import (
     Attack,
     Canary,

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from report_samples import five_methods, method_report, predictions, report_of, simple_report
 
-from pollice.comparison import Comparison, Pair, Verdict
+from pollice.judging.comparison import Comparison, Pair, Verdict
 from pollice.report import Report, headline, resolution, wording
 
 

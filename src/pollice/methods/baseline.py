@@ -11,12 +11,12 @@ from pydantic.dataclasses import dataclass
 from safetensors.numpy import load_file, save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from pollice.data import Dataset
+from pollice.data.reading import Dataset
 from pollice.errors import DataError
 from pollice.method import OPTIONS, Method
-from pollice.models.heads import LinearHead, fit_head
-from pollice.prediction import Predictor, Scores
-from pollice.progress import stage
+from pollice.models.linear_head import LinearHead, fit_head
+from pollice.predictions.table import Predictor, Scores
+from pollice.system.progress import stage
 
 _STRENGTHS = (1.0, 4.0, 16.0, 64.0)
 

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pollice.data import Dataset
+from pollice.data.reading import Dataset
 from pollice.method import OPTIONS, Method
-from pollice.models.encoder import Pooling, TextEncoder, VectorClassifier
-from pollice.models.heads import fit_head
-from pollice.models.options import ReadingOptions
-from pollice.models.sources import resolve_checkpoint
-from pollice.progress import stage
+from pollice.models.encoder.classifiers import Pooling, TextEncoder, VectorClassifier
+from pollice.models.linear_head import fit_head
+from pollice.models.pretrained.sources import resolve_checkpoint
+from pollice.models.training.options import ReadingOptions
+from pollice.system.progress import stage
 
 _CHUNK_ROWS = 128
 

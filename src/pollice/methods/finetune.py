@@ -6,22 +6,22 @@ from typing import Any
 import torch
 from pydantic.dataclasses import dataclass
 
-from pollice.data import Dataset
+from pollice.data.reading import Dataset
 from pollice.method import OPTIONS, Method
-from pollice.models.encoder import Reader, SequenceClassifier, check_max_tokens
-from pollice.models.loading import (
+from pollice.models.encoder.classifiers import Reader, SequenceClassifier, check_max_tokens
+from pollice.models.pretrained.sources import resolve_checkpoint
+from pollice.models.pretrained.weights import (
     TextTokenizer,
     dropout_options,
     load_classifier,
     resolve_device,
     resolve_dtype,
 )
-from pollice.models.optimizers import prepare_optimizer
-from pollice.models.options import TrainingOptions
-from pollice.models.parallel import connect
-from pollice.models.rows import read_rows
-from pollice.models.sources import resolve_checkpoint
-from pollice.models.training import Job, train_classifier
+from pollice.models.training.loop import Job, train_classifier
+from pollice.models.training.optimizers import prepare_optimizer
+from pollice.models.training.options import TrainingOptions
+from pollice.models.training.peers import connect
+from pollice.models.training.rows import read_rows
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)

@@ -8,15 +8,15 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pollice.data import Dataset
+from pollice.data.reading import Dataset
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
 from pollice.models.batching import cut
 from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
-from pollice.models.labelling import AskingOptions, LabelScorer
-from pollice.models.loading import TextTokenizer
-from pollice.models.sources import resolve_checkpoint
-from pollice.prompts import Example, assemble, without_control_words
+from pollice.models.causal.label_scorer import AskingOptions, LabelScorer
+from pollice.models.causal.prompts import Example, assemble, without_control_words
+from pollice.models.pretrained.sources import resolve_checkpoint
+from pollice.models.pretrained.weights import TextTokenizer
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)

@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from pydantic.dataclasses import dataclass
 
-from pollice.data import Dataset
-from pollice.folders import file_sha256
+from pollice.catalogue.hub import push, reserve
+from pollice.data.reading import Dataset
 from pollice.method import OPTIONS, Method, options_of
-from pollice.models.encoder import Reader, SequenceClassifier, check_max_tokens
-from pollice.models.hf_hub import push, reserve
-from pollice.models.hf_options import WITHOUT_INFLUENCE, TrainerOptions, check_trackers
-from pollice.models.hf_steps import Job
-from pollice.models.hf_trainer import train_classifier
-from pollice.models.loading import TextTokenizer, dropout_options, load_classifier
-from pollice.models.optimizers import prepare_optimizer
-from pollice.models.parallel import is_first
-from pollice.models.rows import read_rows
-from pollice.models.sources import resolve_checkpoint
+from pollice.models.encoder.classifiers import Reader, SequenceClassifier, check_max_tokens
+from pollice.models.hugging_face.options import WITHOUT_INFLUENCE, TrainerOptions, check_trackers
+from pollice.models.hugging_face.steps import Job
+from pollice.models.hugging_face.trainer import train_classifier
+from pollice.models.pretrained.sources import resolve_checkpoint
+from pollice.models.pretrained.weights import TextTokenizer, dropout_options, load_classifier
+from pollice.models.training.optimizers import prepare_optimizer
+from pollice.models.training.peers import is_first
+from pollice.models.training.rows import read_rows
+from pollice.system.folders import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)

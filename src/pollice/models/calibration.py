@@ -15,11 +15,11 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 from sklearn.mixture import GaussianMixture
 
-from pollice.data import Dataset
+from pollice.data.reading import Dataset
 from pollice.errors import PromptError
-from pollice.models.heads import LinearHead, fit_head
-from pollice.prediction import Scores
-from pollice.progress import stage
+from pollice.models.linear_head import LinearHead, fit_head
+from pollice.predictions.table import Scores
+from pollice.system.progress import stage
 
 Step = Literal["raw", "batch", "platt", "probe"]
 """A step of the calibration ladder."""

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from pollice.report.contents import (
+from pollice.judging.results import (
     Attack,
     Canary,
     Cost,

@@ -15,9 +15,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from pollice.metrics import Evaluation
-from pollice.report import checks, plots, tables, wording
-from pollice.report.contents import MethodReport, Report
+from pollice.judging.metrics import Evaluation
+from pollice.judging.results import MethodReport, Report
+from pollice.report import plots, sections, tables, wording
 from pollice.report.structured import plain
 
 _TEXT_SHOWN = 600
@@ -72,7 +72,7 @@ def to_html(report: Report) -> str:
         cutting=wording.cutting(report),
         silences=(*wording.silences(report), *wording.changes_to_fit(report)),
         truncation=tables.truncation_table(report),
-        checks=checks.sections(report, full=True),
+        checks=sections.sections(report, full=True),
         labels_table=tables.labels_table,
         options=options,
         facts_of=facts,

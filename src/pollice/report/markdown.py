@@ -5,8 +5,8 @@ Knows nothing about where the numbers come from.
 
 import re
 
-from pollice.report import checks, tables, wording
-from pollice.report.contents import MethodReport, Report
+from pollice.judging.results import MethodReport, Report
+from pollice.report import sections, tables, wording
 
 # A bracket is text unless it closes a link, an image or a definition; # + - only begin a line.
 _SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:])|^[#+-])")
@@ -24,7 +24,8 @@ def to_markdown(report: Report) -> str:
     blocks += [escape(sentence) for sentence in wording.silences(report)]
     blocks += [escape(sentence) for sentence in wording.changes_to_fit(report)]
     blocks += [_table(tables.truncation_table(report))] if report.any_cut else []
-    blocks += [block for section in checks.sections(report, full=True) for block in _check(section)]
+    for section in sections.sections(report, full=True):
+        blocks += _check(section)
     blocks.append("## Most confident mistakes")
     blocks += [_mistakes(method) for method in report.ranked if method.mistakes]
     blocks += ["## What the words mean", _glossary()]
@@ -41,7 +42,7 @@ def _facts(report: Report) -> str:
     return "\n".join(f"- {name}: {escape(fact)}" for name, fact in tables.data_facts(report))
 
 
-def _check(section: checks.Section) -> list[str]:
+def _check(section: sections.Section) -> list[str]:
     told = [escape(sentence) for sentence in section.sentences]
     return [f"## {section.title}", *told, *([_table(section.table)] if section.table else [])]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pollice.metrics import Evaluation
+from pollice.judging.metrics import Evaluation
+from pollice.judging.results import Cost, MethodReport, Report
 from pollice.report import svg, wording
-from pollice.report.contents import Cost, MethodReport, Report
 
 MOST_NAMED = 8  # more methods than this are numbered by rank beside their dots
 _MOST_PLACES = 240  # more steps than this are drawn in groups

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from pollice.judging.results import MethodReport, Report
 from pollice.report import wording
-from pollice.report.contents import MethodReport, Report
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

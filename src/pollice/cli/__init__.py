@@ -1,0 +1,3 @@
+"""The command line: `main` is what the command `pollice` starts."""
+
+from pollice.cli.commands import main as main

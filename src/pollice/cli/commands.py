@@ -1,0 +1,379 @@
+"""The command line: every command, what it prints and how it ends.
+
+Knows nothing about how anything is done. Whatever is slow to import is imported by the command
+that needs it, so that `pollice --help` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pollice.cli.options import ABSTAIN, JSON, MEMORY, OUT, OUTPUT, SET, probing, reading, splitting
+from pollice.cli.settings import check_distinct, content_of, options_of, read_fields
+from pollice.errors import Interrupted, OptionError, PolliceError
+from pollice.system import processes
+
+if TYPE_CHECKING:
+    from pollice.data.reading import ReadOptions
+    from pollice.memory.footprint import Lengths
+    from pollice.report import Report
+
+
+def main() -> None:
+    """Run the command line: exit code 2 and one sentence for what the user can mend."""
+    try:
+        code = app.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except PolliceError as error:
+        _say(error)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(error: PolliceError) -> None:
+    """Print an error: of several processes, the first alone says that all were interrupted."""
+    if isinstance(error, Interrupted):
+        if processes.is_first():
+            click.echo(str(error), err=True)
+        return
+    who = "" if processes.is_first() else f" in process {processes.number()}"
+    click.echo(f"Error{who}: {error}", err=True)
+
+
+def _working() -> AbstractContextManager[None]:
+    from pollice.cli.progress_bars import working
+
+    return working()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("pollice"), prog_name="pollice")
+def app() -> None:
+    """Train, prompt and honestly compare language models as judges of opinions.
+
+    Start with `pollice compare` alone: it compares five ways of judging on real reviews.
+    Then name your own file: `pollice compare --data reviews.csv`.
+    """
+
+
+@app.command()
+@click.argument("experiment", required=False, type=click.Path(path_type=Path))
+@click.option("--method", "names", multiple=True, help="NAME, or NAME=METHOD; repeatable.")
+@splitting
+@probing
+@reading
+@MEMORY
+@OUT
+@JSON
+def compare(
+    experiment: Path | None, names: tuple[str, ...], out: Path | None, **given: Any
+) -> None:
+    """Compare methods on the same rows; without arguments, on the demo's reviews.
+
+    EXPERIMENT is a TOML file with everything that the options say, and more.
+    An interrupted comparison goes on where it stopped when the same command is given again;
+    so does a finished one, when --abstain-below, --canary or --attack is added.
+    """
+    place = "the experiment" if experiment is None else str(experiment)
+    _run(content_of(experiment, names, given), place, out, given)
+
+
+@app.command()
+@click.argument("method")
+@splitting
+@probing
+@reading
+@MEMORY
+@OUT
+@JSON
+def train(method: str, out: Path | None, **given: Any) -> None:
+    """Train one METHOD, judge it on the test rows, and save its predictor."""
+    if given["source"] is None:
+        raise OptionError("Expected data to train on, but none are named. Add --data FILE.")
+    content = content_of(None, (method,), given)
+    folder = _run(content, "the experiment", out, given)
+    if processes.is_first() and not given["as_json"]:
+        click.echo(f"Predictor: {folder / method.partition('=')[0] / 'predictor'}")
+
+
+def _read_options(given: Mapping[str, Any]) -> "ReadOptions":
+    from pollice.data.reading import ReadOptions
+
+    return ReadOptions(**read_fields(given))
+
+
+def _run(
+    content: Mapping[str, Any], place: str, out: Path | None, given: Mapping[str, Any]
+) -> Path:
+    from pollice.runs.run import default_folder, read_experiment, run_experiment
+
+    experiment = read_experiment(content, place)
+    folder = out or default_folder(experiment)
+    memory = _bytes(given["memory"])
+    with _working():
+        report = run_experiment(experiment, folder, memory=memory)
+    if processes.is_first():
+        _show(report, as_json=given["as_json"])
+        if not given["as_json"]:
+            click.echo(f"Report: {folder / 'report.html'}")
+    return folder
+
+
+def _bytes(size: str | None) -> int | None:
+    from pollice.memory.planner import read_size
+
+    return None if size is None else read_size(size)
+
+
+def _show(report: "Report", *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from pollice.report import show, to_json
+
+    if as_json:
+        click.echo(json.dumps(to_json(report), indent=2, ensure_ascii=False))
+    else:
+        show(report, Console())
+
+
+@app.command()
+@click.argument("predictor", type=click.Path(path_type=Path))
+@click.argument("file")
+@OUTPUT
+@ABSTAIN
+@reading
+def predict(
+    predictor: Path, file: str, output: Path, abstain_below: float | None, **given: Any
+) -> None:
+    """Judge every text of FILE with a saved PREDICTOR, and write labels and probabilities.
+
+    Where --abstain-below leaves a row without an answer, its label stays empty and its
+    probabilities are written; a Parquet table holds probabilities only.
+    """
+    from pollice.data.reading import read_texts
+    from pollice.judging.metrics import abstain, check_threshold
+    from pollice.predictions.files import check_output, write_predictions
+    from pollice.predictions.table import predict as predict_texts
+    from pollice.runs.predictors import load_predictor
+    from pollice.system.folders import write_atomically
+
+    check_output(output, file)
+    check_threshold(abstain_below)
+    table = read_texts(file, _read_options(given))
+    with _working():
+        loaded = load_predictor(_predictor_folder(predictor))
+        known = table.gold is not None and set(table.gold) <= set(loaded.label_names)
+        gold = [str(label) for label in table.gold or ()] if known else None
+        predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=gold)
+    labels = abstain(predictions, abstain_below).predicted
+    write_atomically(
+        output, lambda path: write_predictions(predictions, path, output.suffix, labels)
+    )
+    cut = int(predictions.truncated.sum())
+    unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
+    click.echo(f"{len(predictions):,} rows judged, {unsure}{cut:,} of them cut to fit: {output}")
+
+
+def _predictor_folder(folder: Path) -> Path:
+    """Return the predictor's folder, also where the method's folder is named."""
+    inner = folder / "predictor"
+    return inner if inner.is_dir() else folder
+
+
+@app.command()
+@click.argument("file")
+@click.option("--labels", "names", required=True, help="Such as negative,positive.")
+@click.option("--model", default="gemma-3-270m", show_default=True, help="The checkpoint.")
+@click.option("--template", help="A prompt with {text} in it that ends where the label comes.")
+@click.option("--known", help="A file of texts that were labelled by hand, to calibrate on.")
+@click.option("--uncertain-first", is_flag=True, help="Sort the rows for labelling by hand.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Draws the calibrating texts.")
+@SET
+@OUTPUT
+@reading
+def label(file: str, names: str, output: Path, uncertain_first: bool, **given: Any) -> None:
+    """Label the texts of FILE, without any labels or with a few.
+
+    The column uncertain_first says in which order to check by hand. Some 20 rows that were
+    checked, named with --known, make the labels and their probabilities better.
+    --label-column and --label-names are of that file. --set prompt.option=value sets what else
+    the method prompt has, such as prompt.label_words='{"bug": ["error", "crash"]}'.
+    """
+    from pollice.data.reading import read_dataset, read_texts
+    from pollice.predictions.files import check_output
+    from pollice.runs import labelling
+    from pollice.system.folders import write_atomically
+
+    check_output(output, file, *([given["known"]] if given["known"] else []))
+    label_names = labelling.label_names_of(names)
+    options = {"checkpoint": given["model"], "seed": given["seed"], "template": given["template"]}
+    options |= options_of("prompt", given["settings"])
+    reading = _read_options(given)
+    known = read_dataset(given["known"], reading) if given["known"] else None
+    table = read_texts(file, replace(reading, label_column=None, label_names=None))
+    with _working():
+        labelled = labelling.label_texts(table, label_names, options, known)
+    write_atomically(
+        output,
+        lambda path: labelling.write_labelled(
+            labelled, path, output.suffix, uncertain_first=uncertain_first
+        ),
+    )
+    click.echo(f"{len(labelled.texts):,} rows labelled: {output}")
+    click.echo(labelling.sentence(labelled, 0 if known is None else len(known)))
+
+
+@app.command()
+@click.argument("predictions", nargs=-1, required=True)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the bootstrap.")
+@ABSTAIN
+@JSON
+def evaluate(
+    predictions: tuple[str, ...], seed: int, abstain_below: float | None, as_json: bool
+) -> None:
+    """Judge predictions tables again: no model is loaded.
+
+    Each of PREDICTIONS is a predictions.parquet, or NAME=FILE, of pollice or any other system.
+    """
+    from pollice.judging.judge import judge_tables
+
+    tables = [_named_table(text) for text in predictions]
+    check_distinct([name for name, _ in tables], "the command", "FILE")
+    _show(judge_tables(dict(tables), seed, abstain_below), as_json=as_json)
+
+
+def _named_table(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if separator:
+        return name, Path(path)
+    file = Path(text)
+    return (file.parent.name if file.name == "predictions.parquet" else file.stem) or text, file
+
+
+@app.command()
+@click.argument("source")
+@reading
+@JSON
+def data(source: str, as_json: bool, **given: Any) -> None:
+    """Show what SOURCE holds: rows, balance, lengths, duplicates, examples."""
+    from dataclasses import asdict
+
+    from pollice.cli.listings import show_summary
+    from pollice.data.reading import read_dataset
+    from pollice.data.splits import summarize
+
+    with _working():
+        summary = summarize(read_dataset(source, _read_options(given)))
+    if as_json:
+        click.echo(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
+    else:
+        show_summary(source, summary)
+
+
+@app.command()
+@click.argument("names", nargs=-1)
+@click.option("--list", "listed", is_flag=True, help="Show names, sizes and licences.")
+def fetch(names: tuple[str, ...], listed: bool) -> None:
+    """Fetch checkpoints and data sets into the cache before they are needed."""
+    from pollice.catalogue.entries import entries
+    from pollice.cli.listings import show_catalogue
+
+    if listed or not names:
+        show_catalogue(entries())
+        return
+    from pollice.models.pretrained.sources import prefetch
+
+    with _working():
+        for name in names:
+            prefetch(name)
+
+
+@app.command()
+@click.argument("name", required=False)
+def methods(name: str | None) -> None:
+    """Show the methods, or all options of the method NAME with their defaults."""
+    from pollice.cli.listings import show_method, show_methods
+
+    if name is None:
+        show_methods()
+    else:
+        show_method(name)
+
+
+@app.command()
+@click.argument("checkpoint")
+@click.option("--vocabulary", type=click.IntRange(1), help="Another number of words.")
+@JSON
+def inspect(checkpoint: str, vocabulary: int | None, as_json: bool) -> None:
+    """Show the architecture of CHECKPOINT: nothing but its configuration is read.
+
+    CHECKPOINT is a published model that pollice knows, a folder with a config.json, or hub:NAME.
+    """
+    from pollice.cli.listings import show_anatomy
+    from pollice.models.pretrained.architecture import inspect_checkpoint, to_json
+
+    anatomy = inspect_checkpoint(checkpoint, vocabulary)
+    if as_json:
+        click.echo(json.dumps(to_json(anatomy), indent=2))
+    else:
+        show_anatomy(anatomy)
+
+
+@app.command()
+@click.argument("method")
+@click.option("--model", help="The checkpoint [default: the method's own].")
+@click.option("--data", "source", help="The texts [default: as many and long as may be].")
+@SET
+@reading
+@MEMORY
+@JSON
+def plan(method: str, settings: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Show what METHOD takes in memory, and the first way of running it that fits.
+
+    Nothing is loaded: the checkpoint's configuration and the texts' lengths are enough. In order,
+    each on top of the last, as far as the method has it: smaller micro-batches, recomputation,
+    LoRA, an 8-bit optimizer, 4-bit weights, the optimizer in the host's memory. `compare` and
+    `train` take the first two by themselves, since they leave the numbers as they are.
+    """
+    from pollice.memory import planner
+    from pollice.method import create_method
+
+    model = () if given["model"] is None else (f"{method}.checkpoint={given['model']}",)
+    asked = create_method(method, options_of(method, (*model, *settings)))
+    found = planner.plan_memory(asked, _lengths(given), _bytes(given["memory"]), exact=False)
+    if found is None:
+        raise OptionError(
+            f"Expected a method that says what its work is, but {method} does not, so its memory "
+            "cannot be planned. Run it on a few rows: the report says what it took."
+        )
+    taken = planner.check_plan(found, method)
+    if as_json:
+        click.echo(json.dumps(planner.to_json(found), indent=2))
+        return
+    click.echo(f"{method} may use {found.budget.said}.\n\n{planner.table(found)}")
+    if taken.changes:
+        effect = "the same numbers" if taken.exact else "other numbers"
+        click.echo(f"\nIt fits, with {effect}: {planner.settings(method, taken.changes)}")
+
+
+def _lengths(given: Mapping[str, Any]) -> "Lengths":
+    from pollice.memory.footprint import ANY_TEXTS, Lengths
+
+    if given["source"] is None:
+        return ANY_TEXTS
+    from pollice.data.reading import read_dataset
+
+    with _working():
+        dataset = read_dataset(given["source"], _read_options(given))
+    return Lengths.of(dataset.texts, len(dataset.label_names))

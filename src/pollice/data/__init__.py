@@ -1,0 +1,1 @@
+"""Files, folders and names become a labelled data set, cleaned and split."""

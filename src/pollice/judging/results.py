@@ -1,0 +1,199 @@
+"""What a report holds: the data, every method's evaluation and cost, and the paired comparison.
+
+Knows nothing about how a report looks, and computes no metric.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from pollice.judging.comparison import Comparison, Pair
+from pollice.judging.metrics import Evaluation
+
+_REVERSED: Mapping[str, Literal["better", "worse"]] = {"better": "worse", "worse": "better"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a method took: seconds, rows a second, MiB of memory at its peak, weights."""
+
+    fit_seconds: float
+    predict_seconds: float
+    predict_rows_per_second: float
+    peak_memory_mib: float
+    """Of the process."""
+    parameters: int
+    peak_device_memory_mib: float | None = None
+    """Of the GPU, where one was used."""
+    predicted_memory_mib: float | None = None
+    """What was planned before anything was loaded: for the GPU where one is used."""
+    memory_changes: Mapping[str, Any] = field(default_factory=dict)
+    """Options that were set otherwise than asked for, so that the method fits into memory."""
+
+    @property
+    def peak_mib(self) -> float:
+        """The peak of the memory that is scarcer: the GPU's where one was used."""
+        device = self.peak_device_memory_mib
+        return self.peak_memory_mib if device is None else device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A test row that a method answered wrongly, with the probability of its answer."""
+
+    id: str
+    text: str
+    gold: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canary:
+    """What a method reaches on the test rows after it was fitted on shuffled labels."""
+
+    applicable: bool
+    """False for a method that knows more than the labels: then all else is None."""
+    accuracy: float | None = None
+    chance: float | None = None
+    """The sum over the labels of their share of the gold labels times that of the answers."""
+    p_value: float | None = None
+    """One-sided exact binomial: how often chance alone gets so many rows right."""
+    leaking: bool | None = None
+    """Whether ``p_value`` is below 0.01: the method reaches the test labels some other way."""
+    shuffles: int | None = None
+    """2 where the first shuffle beat chance; the figures are those of the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlipRate:
+    """How many of the attacked texts got the label that the injected sentence asked for."""
+
+    texts: int
+    flipped: int
+    rate: float | None
+    """None where no text could be attacked, since none had been answered rightly."""
+    interval: tuple[float, float] | None
+    """95 % Wilson."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """What injected sentences did to a method's right answers."""
+
+    overall: FlipRate
+    kinds: Mapping[str, FlipRate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The accuracies of a method over several draws of its examples, the first included."""
+
+    draws: int
+    lowest: float
+    highest: float
+    mean: float
+    standard_deviation: float
+    """Of a sample: divided by the draws less one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodReport:
+    """One method of a comparison, under its own name."""
+
+    name: str
+    method: str
+    options: Mapping[str, Any]
+    labels_used: int
+    evaluation: Evaluation
+    variants: Mapping[str, Evaluation]
+    cost: Cost
+    training: tuple[Mapping[str, Any], ...]
+    """The rows of training.jsonl; empty where nothing was trained step by step."""
+    mistakes: tuple[Mistake, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What fitting decided or found."""
+    tuning: tuple[Pair, ...] = ()
+    """The method against each variant that is its model before tuning, on the same test rows."""
+    spread: Spread | None = None
+    canary: Canary | None = None
+    attack: Attack | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """Which rows were compared on, and what was found wrong with them."""
+
+    source: str
+    rows: int
+    labels: Mapping[str, int]
+    train_rows: int
+    validation_rows: int
+    test_rows: int
+    test_ids_sha256: str
+    exact_duplicates: int
+    near_duplicates: int
+    leaked_rows_removed: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that one comparison found."""
+
+    data: DataReport
+    methods: tuple[MethodReport, ...]
+    comparison: Comparison
+    created: str
+    """ISO 8601 time."""
+    seed: int
+
+    @property
+    def ranked(self) -> tuple[MethodReport, ...]:
+        """The methods, the most accurate first."""
+        return tuple(sorted(self.methods, key=lambda method: self._rank(method.name)))
+
+    @property
+    def best(self) -> MethodReport:
+        """The most accurate method, whether or not others can be told from it."""
+        return self.ranked[0]
+
+    @property
+    def majority_accuracy(self) -> float:
+        """What always answering the commonest test label gives."""
+        return self.methods[0].evaluation.majority_accuracy
+
+    @property
+    def any_cut(self) -> bool:
+        """Whether any method cut a test row."""
+        return any(method.evaluation.truncated_rows for method in self.methods)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every pair seen from its higher-ranked method, in the order of the ranking."""
+        turned = [
+            pair if self._rank(pair.a) < self._rank(pair.b) else turn(pair)
+            for pair in self.comparison.pairs
+        ]
+        return tuple(sorted(turned, key=lambda pair: (self._rank(pair.a), self._rank(pair.b))))
+
+    @property
+    def pairs_of_best(self) -> tuple[Pair, ...]:
+        """The best method against each other one."""
+        return tuple(pair for pair in self.pairs if pair.a == self.best.name)
+
+    def _rank(self, name: str) -> int:
+        return self.comparison.ranking.index(name)
+
+
+def turn(pair: Pair) -> Pair:
+    """Return the same pair seen from its other method."""
+    low, high = pair.interval
+    return replace(
+        pair,
+        a=pair.b,
+        b=pair.a,
+        difference=-pair.difference,
+        interval=(-high, -low),
+        verdict=_REVERSED.get(pair.verdict, "not distinguishable"),
+    )

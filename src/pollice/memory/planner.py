@@ -1,0 +1,333 @@
+"""The memory planner: the first way to do a method's work that fits a budget, found before loading.
+
+Knows nothing about bytes of tensors, which are `pollice.memory.footprint`'s, nor about terminals.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pollice.errors import CheckpointError, MemoryPlanError, OptionError
+from pollice.memory.footprint import (
+    CORE_LIBRARIES,
+    CPU_LIBRARIES,
+    CUDA_CONTEXT,
+    MIB,
+    PARTS,
+    Case,
+    Lengths,
+    Parts,
+    parts,
+    total,
+)
+from pollice.method import Method, options_of
+from pollice.system.measuring import free_bytes, release_memory, resident_bytes
+
+MARGIN = 0.1
+"""The share of what is free now that is left alone."""
+
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?)(?P<binary>I?)B?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How many bytes may be used, of which memory, and who says so."""
+
+    bytes: int
+    cuda: bool
+    given: bool
+    """Whether the user named it; else it is what is free now, less `MARGIN`."""
+
+    @property
+    def said(self) -> str:
+        """The budget in words."""
+        where = "GPU memory" if self.cuda else "memory"
+        why = "as --memory says" if self.given else f"free now, less {MARGIN:.0%}"
+        return f"{gigabytes(self.bytes)} of {where} ({why})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One way to do the work: the options that differ from those asked for, and what it takes."""
+
+    step: str
+    changes: Mapping[str, Any]
+    parts: Parts
+    exact: bool
+    """Whether it gives the numbers of the options asked for, but for rounding."""
+
+    @property
+    def bytes(self) -> int:
+        """All parts together."""
+        return total(self.parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """The ways that were looked at, in order, and the first that fits."""
+
+    method: str
+    budget: Budget
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate | None
+
+    @property
+    def smallest(self) -> Candidate:
+        """The way that takes least."""
+        return min(self.candidates, key=lambda candidate: candidate.bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """A change to try, where the method has the option and it is not so already."""
+
+    title: str
+    option: str
+    value: Any
+    exact: bool = False
+    cuda_only: bool = False
+
+
+_STEPS = (
+    _Step(title="recomputation", option="recompute", value=True, exact=True),
+    _Step(title="LoRA", option="lora_rank", value=8),
+    _Step(title="8-bit optimizer", option="optimizer_bits", value=8),
+    _Step(title="4-bit weights", option="weights", value="nf4", cuda_only=True),
+    _Step(
+        title="optimizer offloaded",
+        option="paged_optimizer",
+        value=True,
+        exact=True,
+        cuda_only=True,
+    ),
+)
+"""After smaller micro-batches, in this order, each on top of the last."""
+
+
+def read_size(text: str) -> int:
+    """Read ``15GiB``, ``15G`` or ``15000MB`` as bytes.
+
+    Raises:
+        OptionError: the text is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or float(match["number"]) == 0:
+        raise OptionError(
+            f"Expected a size such as 15GiB or 800MiB for --memory, but found {text!r}."
+        )
+    power, unit = _UNITS[match["unit"].upper()], match["unit"].upper()
+    decimal = bool(unit) and not match["binary"] and text.strip().upper().endswith("B")
+    return round(float(match["number"]) * (1000 ** (power // 10) if decimal else 1 << power))
+
+
+def gigabytes(amount: int) -> str:
+    """Return bytes as ``1.50 GiB`` or ``200 MiB``."""
+    return f"{amount / 2**30:.2f} GiB" if amount >= 2**30 else f"{amount / MIB:.0f} MiB"
+
+
+def plan_memory(
+    method: Method, lengths: Lengths, memory: int | None = None, *, exact: bool = True
+) -> MemoryPlan | None:
+    """Return what a method's work takes, and the first way of doing it that fits.
+
+    Args:
+        method: The method with its options.
+        lengths: The texts.
+        memory: The budget in bytes; None: what is free now, less `MARGIN`.
+        exact: Choose only among ways that give the same numbers.
+
+    Returns:
+        None for a method that does not say what its work is.
+    """
+    if method.work is None:
+        return None
+    options = options_of(method)
+    case = _case(method, options, lengths)
+    budget = _budget(memory, cuda=case.cuda)
+    candidates = tuple(_candidates(case))
+    fitting = (
+        candidate
+        for candidate in candidates
+        if candidate.bytes <= budget.bytes and (candidate.exact or not exact)
+    )
+    return MemoryPlan(
+        method=method.name, budget=budget, candidates=candidates, chosen=next(fitting, None)
+    )
+
+
+def _case(method: Method, options: Mapping[str, Any], lengths: Lengths) -> Case:
+    assert method.work is not None
+    release_memory()
+    held = resident_bytes() - 2 * lengths.characters  # the texts are a part of their own
+    case = Case(
+        work=method.work,
+        options=options,
+        lengths=lengths,
+        cuda=False,
+        number_bytes=4,
+        libraries=max(held, CORE_LIBRARIES),
+    )
+    if "checkpoint" not in options:
+        return case
+    # Imported here: a comparison of methods without a checkpoint needs no torch.
+    from pollice.models.pretrained.architecture import inspect_checkpoint, planned_device
+    from pollice.models.pretrained.quantization import FOUR_BIT_NEEDS_CUDA
+
+    cuda, number_bytes = planned_device(options.get("device", "auto"), options.get("dtype", "auto"))
+    if options.get("weights") == "nf4" and not cuda:
+        raise CheckpointError(FOUR_BIT_NEEDS_CUDA)
+    return replace(
+        case,
+        anatomy=inspect_checkpoint(options["checkpoint"]),
+        cuda=cuda,
+        number_bytes=number_bytes,
+        libraries=max(held, CPU_LIBRARIES),
+    )
+
+
+def _budget(memory: int | None, *, cuda: bool) -> Budget:
+    if memory is not None:
+        return Budget(bytes=memory, cuda=cuda, given=True)
+    if cuda:
+        from pollice.models.pretrained.architecture import free_gpu_bytes
+
+        free = free_gpu_bytes() + CUDA_CONTEXT
+    else:
+        free = free_bytes() + resident_bytes()  # a plan counts what the process holds already
+    return Budget(bytes=round(free * (1 - MARGIN)), cuda=cuda, given=False)
+
+
+def _candidates(case: Case) -> Iterator[Candidate]:
+    """Yield the ways in order: as asked, smaller micro-batches, then every step on top."""
+    changes: dict[str, Any] = {}
+    exact = True
+
+    def candidate(step: str) -> Candidate:
+        changed = replace(case, options={**case.options, **changes})
+        return Candidate(step=step, changes=dict(changes), parts=parts(changed), exact=exact)
+
+    last = candidate("as asked")
+    yield last
+    smaller: dict[str, Any] = {}
+    while _shrink(case, smaller):
+        before, changes = changes, dict(smaller)
+        found = candidate("smaller micro-batch")
+        if found.bytes < last.bytes:
+            yield found
+            last = found
+        else:
+            changes = before
+    for step in _STEPS:
+        possible = step.option in case.options and not _is_done(step, case.options[step.option])
+        if possible and (case.cuda or not step.cuda_only):
+            changes[step.option] = step.value
+            exact = exact and step.exact
+            yield candidate(step.title)
+
+
+def _is_done(step: _Step, asked: Any) -> bool:
+    """Tell whether an option is set already; a rank may have any value."""
+    return asked == step.value or (step.option == "lora_rank" and asked is not None)
+
+
+def _shrink(case: Case, changes: dict[str, Any]) -> bool:
+    """Halve the micro-batch in ``changes``; tell whether there was anything to halve."""
+    options = {**case.options, **changes}
+    parts_of_step = options.get("gradient_accumulation_steps")
+    if parts_of_step is not None:
+        rows = options.get("batch_size", 1)
+        if parts_of_step < rows:
+            changes["gradient_accumulation_steps"] = min(rows, 2 * parts_of_step)
+        return bool(parts_of_step < rows)
+    name = "micro_batch_tokens" if "micro_batch_tokens" in options else "batch_tokens"
+    tokens = options.get(name)
+    if tokens is None or tokens <= case.text_tokens:
+        return False
+    changes[name] = max(case.text_tokens, tokens // 2)
+    return True
+
+
+def check_plan(plan: MemoryPlan, name: str) -> Candidate:
+    """Return the chosen way.
+
+    Raises:
+        MemoryPlanError: none fits; the sentence says what would, and the table follows.
+    """
+    if plan.chosen is not None:
+        return plan.chosen
+    other = next((one for one in plan.candidates if one.bytes <= plan.budget.bytes), None)
+    if other is None:
+        needed, remedy = f"{gigabytes(plan.smallest.bytes)} at least", _remedy(plan)
+    else:
+        least = min(one.bytes for one in plan.candidates if one.exact)
+        needed = f"{gigabytes(least)} at least to give the numbers of its options"
+        remedy = f"With others it fits: {settings(name, other.changes)}."
+    raise MemoryPlanError(
+        f"{name} needs {needed}, but may use {plan.budget.said}. {remedy}\n\n{table(plan)}"
+    )
+
+
+def _remedy(plan: MemoryPlan) -> str:
+    needed = f"--memory {-(-plan.smallest.bytes // MIB)}MiB"
+    more = f"Allow it {needed}" if plan.budget.given else "Free some memory"
+    return f"{more}, lower max_tokens, or use a smaller checkpoint."
+
+
+def settings(name: str, changes: Mapping[str, Any]) -> str:
+    """Return changed options as the command line takes them."""
+    return " ".join(f"--set {name}.{option}={_written(value)}" for option, value in changes.items())
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def table(plan: MemoryPlan) -> str:
+    """Return every way with what it takes in all, then the parts of the first and the best."""
+    ways = [["way", "options", "MiB", ""]]
+    for one in plan.candidates:
+        changes = ", ".join(f"{name}={_written(value)}" for name, value in one.changes.items())
+        ways.append([one.step, changes, _mebibytes(one.bytes), _verdict(plan, one)])
+    first, best = plan.candidates[0], plan.chosen or plan.smallest
+    title = "taken" if plan.chosen else "smallest"
+    compared = [("as asked", first)] if best is first else [("as asked", first), (title, best)]
+    shown = [part for part in PARTS if any(part in one.parts for _, one in compared)]
+    detail = [["MiB", *(name for name, _ in compared)]]
+    for part in shown:
+        detail.append([part, *(_mebibytes(one.parts.get(part, 0)) for _, one in compared)])
+    detail.append(["in all", *(_mebibytes(one.bytes) for _, one in compared)])
+    return "\n".join([*_lines(ways, "<<><"), "", *_lines(detail, "<" + ">" * len(compared))])
+
+
+def _mebibytes(amount: int) -> str:
+    return f"{-(-amount // MIB):,}"
+
+
+def _verdict(plan: MemoryPlan, candidate: Candidate) -> str:
+    if candidate is plan.chosen:
+        return "taken"
+    return "fits" if candidate.bytes <= plan.budget.bytes else "too much"
+
+
+def _lines(rows: Sequence[Sequence[str]], sides: str) -> Iterator[str]:
+    """Yield aligned lines; ``sides`` says for each column where its cells stand."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def to_json(plan: MemoryPlan) -> dict[str, Any]:
+    """Return a plan as plain JSON values."""
+    return {
+        "method": plan.method,
+        "budget": {**asdict(plan.budget)},
+        "ways": [
+            {**asdict(one), "bytes": one.bytes, "taken": one is plan.chosen}
+            for one in plan.candidates
+        ],
+    }

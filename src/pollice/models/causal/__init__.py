@@ -1,0 +1,1 @@
+"""Causal language models: prompts in, scores of label words out."""

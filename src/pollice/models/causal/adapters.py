@@ -1,0 +1,158 @@
+"""LoRA adapters on a causal language model: attached, saved with their base's hash, merged.
+
+Knows nothing about prompts, and nothing about how an adapter is trained.
+"""
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from pollice.errors import CheckpointError
+from pollice.models.pretrained.weights import TextTokenizer, load_causal, quiet
+from pollice.system.folders import file_sha256
+
+Targets = Literal["all", "q_and_v"]
+"""Which linear layers are adapted: all but the output, or the queries' and values' alone."""
+
+_MODULES: dict[Targets, str | list[str]] = {"all": "all-linear", "q_and_v": ["q_proj", "v_proj"]}
+_BASE = "base.json"
+_SECOND = "reloaded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterShape:
+    """How large an adapter is, and where."""
+
+    rank: int
+    alpha: int
+    dropout: float
+    targets: Targets
+
+
+def attach(model: PreTrainedModel, shape: AdapterShape, *, seed: int) -> PeftModel:
+    """Put a new adapter, which changes nothing yet, into a model; only it can be trained.
+
+    Its weights are float32 in any model. The layers of ``model`` itself are replaced.
+    """
+    config = LoraConfig(
+        r=shape.rank,
+        lora_alpha=shape.alpha,
+        lora_dropout=shape.dropout,
+        target_modules=_MODULES[shape.targets],
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(), _without_warnings():
+        torch.manual_seed(seed)
+        try:
+            return get_peft_model(model, config)
+        except ValueError as error:
+            raise CheckpointError(
+                f"targets is {shape.targets!r}, but this checkpoint ({model.config.model_type}) "
+                "has no layers named so. Use targets='all'."
+            ) from error
+
+
+@torch.no_grad()
+def round_to_base(model: PeftModel) -> None:
+    """Hold a trained adapter in its base's data type, in which training has computed it."""
+    base: Any = model.get_base_model()
+    for name, weights in model.named_parameters():
+        if "lora_" in name:
+            weights.data = weights.data.to(base.dtype)
+
+
+def trainable_parameters(model: PeftModel) -> int:
+    """Return how many weights the adapter has."""
+    return sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
+
+
+def weights_sha256(checkpoint: Path) -> str:
+    """Return the sha256 of a checkpoint's weights: of its one file, or of its files' hashes."""
+    files = sorted(checkpoint.glob("*.safetensors")) or sorted(checkpoint.glob("*.bin"))
+    hashes = [_file_sha256(path, path.stat().st_mtime_ns) for path in files]
+    if len(hashes) == 1:
+        return hashes[0]
+    lines = [f"{digest}  {path.name}\n" for digest, path in zip(hashes, files, strict=True)]
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+@cache
+def _file_sha256(path: Path, changed: int) -> str:
+    return file_sha256(path)
+
+
+def save_adapter(model: PeftModel, folder: Path, *, base_sha256: str) -> None:
+    """Write the adapter as safetensors, and the hash of the weights that it was trained on."""
+    with _without_warnings():
+        model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink()  # a form that nobody filled in
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = None  # a place on this machine
+    config["target_modules"] = sorted(config["target_modules"])
+    path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
+    (folder / _BASE).write_text(json.dumps({"sha256": base_sha256}, indent=2), encoding="utf-8")
+
+
+def check_base(folder: Path, checkpoint: Path) -> str:
+    """Return the hash of an adapter's base; refuse an adapter for other weights.
+
+    Raises:
+        CheckpointError: the adapter was trained on weights with another hash.
+    """
+    trained: str = json.loads((folder / _BASE).read_text(encoding="utf-8"))["sha256"]
+    found = weights_sha256(checkpoint)
+    if found != trained:
+        raise CheckpointError(
+            f"The adapter in {folder} was trained on weights with sha256 {trained}, but those in "
+            f"{checkpoint} have {found}. Put the checkpoint that it was trained on there."
+        )
+    return found
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Put a saved adapter into its base; see `check_base`."""
+    with quiet(), _without_warnings():
+        return PeftModel.from_pretrained(model, str(folder), autocast_adapter_dtype=False)
+
+
+@contextmanager
+def reloaded(model: PeftModel, folder: Path) -> Iterator[None]:
+    """Let a model use the adapter in a folder in place of its own, inside the block."""
+    with quiet(), _without_warnings():
+        model.load_adapter(str(folder), adapter_name=_SECOND, autocast_adapter_dtype=False)
+    model.set_adapter(_SECOND)
+    try:
+        yield
+    finally:
+        model.set_adapter("default")
+        model.delete_adapter(_SECOND)
+
+
+def save_merged(checkpoint: Path, adapter: Path, folder: Path, *, dtype: torch.dtype) -> None:
+    """Write a checkpoint whose weights have the adapter added; it needs no adapter any more."""
+    base = load_causal(checkpoint, dtype=dtype, device=torch.device("cpu"))
+    merged: Any = load_adapter(base, adapter)
+    with quiet(), _without_warnings():
+        merged.merge_and_unload(safe_merge=True).save_pretrained(folder)
+    TextTokenizer(checkpoint).save(folder)
+    shutil.rmtree(adapter)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep back what peft brings up against transformers' names: nobody can mend it here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

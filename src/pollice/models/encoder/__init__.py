@@ -1,0 +1,1 @@
+"""Encoders: texts in; vectors, labels or entailment out."""

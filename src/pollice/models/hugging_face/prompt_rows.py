@@ -1,0 +1,157 @@
+"""Labelled texts as prompts with their answers: token for token what will be asked, and the label.
+
+Knows nothing about training.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pollice.data.reading import Dataset
+from pollice.models.batching import padded
+from pollice.models.causal.label_scorer import LabelPrompt
+from pollice.models.causal.prompts import Ending
+from pollice.models.pretrained.weights import TextTokenizer
+from pollice.models.training.rows import Rows
+
+IGNORED = -100
+"""The label of a token, or of a row, that nothing is learned from."""
+
+
+def deal_questions(labels: Sequence[str], questions: int, *, seed: int) -> list[int]:
+    """Return a question for each row, each as often as the next among the rows of every label.
+
+    So which question is asked tells nothing about the label.
+    """
+    asked: Counter[str] = Counter()
+    dealt = [0] * len(labels)
+    for row in np.random.default_rng(seed).permutation(len(labels)):
+        label = labels[row]
+        dealt[row] = asked[label] % questions
+        asked[label] += 1
+    return dealt
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedRows(Rows):
+    """Labelled rows as prompts that end with the first word of their label."""
+
+    questions: Sequence[int]
+    """The question that each row is asked, ``(rows,)``."""
+    word_lengths: Sequence[int]
+    """The tokens of each row's last word, ``(rows,)``."""
+
+    def table(self, order: Sequence[int] | NDArray[np.int64]) -> datasets.Dataset:
+        """Return the rows in an order, as SFTTrainer takes them.
+
+        The columns are ``input_ids``; ``labels``, `IGNORED` but for the word; and the numbers of
+        the row's ``question`` and label, ``code``.
+        """
+        rows = [self._row(int(row)) for row in order]
+        columns = ("input_ids", "labels", "question", "code")
+        return datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in columns})
+
+    def _row(self, row: int) -> dict[str, Any]:
+        tokens = [int(token) for token in self.tokens[row]]
+        asked = len(tokens) - self.word_lengths[row]
+        return {
+            "input_ids": tokens,
+            "labels": [IGNORED] * asked + tokens[asked:],
+            "question": self.questions[row],
+            "code": int(self.codes[row]),
+        }
+
+
+def ask_rows(
+    prompt: LabelPrompt, tokenizer: TextTokenizer, rows: Dataset, *, each: bool, seed: int
+) -> AskedRows:
+    """Return every row as its prompt with a question's ending, and the label's first word.
+
+    Args:
+        prompt: What is asked; the texts are cut by its settings, never the rest.
+        tokenizer: Of the checkpoint.
+        rows: Labelled texts.
+        each: Whether every row is asked every question, or one of them in turn.
+        seed: Deals the questions.
+    """
+    endings = prompt.pieces.endings
+    texts, _ = prompt.read(tokenizer, rows.texts)
+    codes = [prompt.label_names.index(label) for label in rows.labels]
+    dealt = deal_questions(rows.labels, len(endings), seed=seed)
+    asked = [
+        (row, question)
+        for row, turn in enumerate(dealt)
+        for question in (range(len(endings)) if each else [turn])
+    ]
+    words = [endings[question].words[codes[row]][0] for row, question in asked]
+    return AskedRows(
+        tokens=[
+            [*prompt.pieces.prefix, *texts[row], *endings[question].tokens, *word]
+            for (row, question), word in zip(asked, words, strict=True)
+        ],
+        codes=np.array([codes[row] for row, _ in asked], np.int64),
+        questions=[question for _, question in asked],
+        word_lengths=[len(word) for word in words],
+    )
+
+
+class AskedCollator:
+    """Pads a batch to its longest row, on the right: no row sees the padding."""
+
+    def __init__(self, pad: int) -> None:
+        self._pad = pad
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Return `AskedRows.table`'s columns and ``attention_mask``; for no rows, an ignored one.
+
+        A process whose share of a small step is empty must still take part in it.
+        """
+        nothing = {"input_ids": [0], "labels": [IGNORED], "question": 0, "code": IGNORED}
+        rows = rows or [nothing]
+        longest = max(len(row["input_ids"]) for row in rows)
+        ones = [[1] * len(row["input_ids"]) for row in rows]
+        return {
+            "input_ids": _tensor([row["input_ids"] for row in rows], longest, self._pad),
+            "attention_mask": _tensor(ones, longest, 0),
+            "labels": _tensor([row["labels"] for row in rows], longest, IGNORED),
+            "question": torch.tensor([row["question"] for row in rows]),
+            "code": torch.tensor([row["code"] for row in rows]),
+        }
+
+
+def _tensor(rows: Sequence[Sequence[int]], length: int, fill: int) -> Tensor:
+    return torch.from_numpy(padded(rows, length, fill))
+
+
+def predicting_positions(labels: Tensor) -> Tensor:
+    """Return ``(rows, tokens)``: whether a position's next token is one to be learned."""
+    following = torch.full_like(labels, IGNORED)
+    following[:, :-1] = labels[:, 1:]
+    return following != IGNORED
+
+
+def label_logits(logits: Tensor, questions: Tensor, endings: Sequence[Ending]) -> Tensor:
+    """Return what the answer position says of each label, by its words' first tokens.
+
+    Args:
+        logits: At each row's answer position, ``(rows, vocabulary)``.
+        questions: The question of each row, ``(rows,)``.
+        endings: Of all questions.
+
+    Returns:
+        ``(rows, labels)``.
+    """
+    table = logits.new_zeros((len(logits), len(endings[0].words)))
+    for question, ending in enumerate(endings):
+        rows = questions == question
+        for code, words in enumerate(ending.words):
+            first = sorted({word[0] for word in words})
+            table[rows, code] = logits[rows][:, first].logsumexp(dim=-1)
+    return table

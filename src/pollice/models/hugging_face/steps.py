@@ -1,0 +1,178 @@
+"""The training step of transformers' Trainer: its rows, its loss, and what it does without memory.
+
+Knows nothing about epochs, evaluation and checkpoints.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, PrinterCallback, Trainer
+
+from pollice.errors import MemoryPlanError
+from pollice.models.encoder.classifiers import Reader
+from pollice.models.hugging_face.options import TrainerOptions, training_arguments
+from pollice.models.hugging_face.rows import (
+    IGNORED,
+    Collator,
+    RowDataset,
+    StepSampler,
+    longest_first,
+)
+from pollice.models.pretrained.weights import resolve_device
+from pollice.models.training.peers import connect
+from pollice.models.training.rows import Rows
+
+logger = logging.getLogger("pollice")
+
+_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is trained on, how, and where its log and checkpoints lie."""
+
+    options: TrainerOptions
+    reader: Reader
+    train: Rows
+    validation: Rows
+    identity: Mapping[str, Any]
+    """What a checkpoint must share with this run."""
+    workdir: Path
+
+
+class StepTrainer(Trainer):
+    """Trainer whose steps shrink to fit memory; several processes share one batch."""
+
+    model: PreTrainedModel
+    train_dataset: RowDataset
+    lr_scheduler: Any
+
+    def __init__(self, model: PreTrainedModel, job: Job, **options: Any) -> None:
+        self.peers = connect(resolve_device(job.options.device))
+        evaluates = len(job.validation) > 0
+        arguments = training_arguments(job.options, job.workdir, self.peers, evaluates=evaluates)
+        super().__init__(
+            model=model,
+            args=arguments,
+            data_collator=Collator(job.reader),
+            train_dataset=RowDataset(job.train),
+            eval_dataset=RowDataset(job.validation, longest_first(job.validation)),
+            compute_loss_func=self._loss,
+            **options,
+        )
+        self.remove_callback(PrinterCallback)
+        self.job = job
+        self.sampler = StepSampler(job.train.lengths, job.options, self.peers)
+        self.parts = 1
+        """The parts in which a micro-batch goes through the model."""
+        self.step_right: Tensor | int = 0
+        """This process's rows of the running step that are classified rightly."""
+        self._batches: list[dict[str, Tensor]] = []
+
+    @property
+    def micro_batches(self) -> int:
+        """The parts in which a step's rows go through the model."""
+        return self.args.gradient_accumulation_steps * self.parts
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return this process's micro-batches; the order depends on seed and epoch alone."""
+        return DataLoader(
+            self.train_dataset, batch_sampler=self.sampler, collate_fn=self.data_collator
+        )
+
+    def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+        """Return the sum of the rows' losses over the rows of the whole step."""
+        logits = outputs.logits.float()
+        if self.model.training:
+            self.step_right += (logits.argmax(dim=-1) == labels).sum()
+        total = nn.functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
+        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Learn from a micro-batch; out of memory, repeat the step so far in smaller parts.
+
+        Processes share their gradients at a step's end, when all of them have got through.
+        """
+        self._batches.append(self._prepare_inputs(inputs))
+        loss = self._learn(model, self._batches[-1:], num_items_in_batch)
+        while self.peers.largest(int(loss is None)):
+            self._halve()
+            model.zero_grad()
+            self.step_right = 0
+            loss = self._learn(model, self._batches, num_items_in_batch)
+        assert loss is not None
+        if self.accelerator.sync_gradients:
+            self._batches.clear()
+            self._share_gradients()
+        return loss
+
+    def _learn(
+        self, model: nn.Module, batches: Sequence[dict[str, Tensor]], items: Any
+    ) -> Tensor | None:
+        """Add the batches' gradients; return the last one's loss, or None without memory for it."""
+        loss = None
+        try:
+            with self.accelerator.no_sync(model):
+                for batch in batches:
+                    loss = torch.zeros((), device=self.args.device)
+                    for part in _parts(batch, self.parts):
+                        loss += super().training_step(model, part, items)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            return None
+        return loss
+
+    def _halve(self) -> None:
+        rows = -(-self.job.options.batch_size // self.peers.size)
+        rows = -(-rows // self.args.gradient_accumulation_steps)
+        if self.parts >= rows:
+            raise MemoryPlanError(
+                f"Step {self.state.global_step + 1} does not fit into memory even with one row of "
+                f"up to {self.job.options.max_tokens} tokens at a time. Lower max_tokens, or take "
+                "a smaller checkpoint."
+            )
+        self.parts = min(rows, 2 * self.parts)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        logger.warning(
+            "Step %d did not fit into memory: it is repeated, and from here on a step goes "
+            "through the model in %d parts.",
+            self.state.global_step + 1,
+            self.micro_batches,
+        )
+
+    def _share_gradients(self) -> None:
+        """Give all processes the mean of their gradients: Trainer has multiplied each loss."""
+        if self.peers.size > 1:
+            learning = [p for p in self.model.parameters() if p.requires_grad]
+            self.peers.sum_gradients(learning)
+            for parameter in learning:
+                if parameter.grad is not None:
+                    parameter.grad /= self.peers.size
+
+
+def _parts(batch: dict[str, Tensor], parts: int) -> Iterator[dict[str, Tensor]]:
+    """Cut a batch into parts of its rows, each as long as its longest row."""
+    if parts == 1:
+        yield batch
+        return
+    rows = len(batch["labels"])
+    for part in torch.arange(rows).tensor_split(min(parts, rows)):
+        length = int(batch["attention_mask"][part].sum(dim=1).max())
+        yield {
+            name: value[part][:, :length] if value.dim() > 1 else value[part]
+            for name, value in batch.items()
+        }
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return any(words in str(error) for words in _MEMORY_WORDS)

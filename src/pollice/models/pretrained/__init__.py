@@ -1,0 +1,1 @@
+"""Checkpoints: where they lie, what they are, and how they are loaded."""

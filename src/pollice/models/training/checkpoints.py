@@ -1,0 +1,207 @@
+"""Checkpoints of a training run: complete or not there, newest kept, never of another run.
+
+Knows nothing about what is trained: a function writes the files.
+"""
+
+import errno
+import json
+import logging
+import random
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pollice.errors import RunError
+from pollice.system.folders import file_sha256, new_folder, read_manifest, write_manifest
+
+logger = logging.getLogger("pollice")
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+_NAME = re.compile(r"step-(\d{8,})(?:-(\d+))?")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_WORDS = ("No space left on device", "iostream error")  # safetensors says so, and torch.save
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A complete checkpoint."""
+
+    folder: Path
+    step: int
+    """The steps that were taken before it was written."""
+    identity: Mapping[str, Any]
+    """What must be the same where it is read."""
+    facts: Mapping[str, Any]
+
+
+class CheckpointStore:
+    """A folder of complete checkpoints, of which the newest are kept."""
+
+    def __init__(self, folder: Path, *, keep: int = 1) -> None:
+        self._folder = folder
+        self._keep = keep
+
+    def publish(
+        self,
+        step: int,
+        write: Callable[[Path], object],
+        *,
+        identity: Mapping[str, Any],
+        facts: Mapping[str, Any] = NOTHING,
+    ) -> Path | None:
+        """Let ``write`` fill a temporary folder, publish it, then delete the oldest ones.
+
+        Returns:
+            The checkpoint's folder; None where the disk is full: the older ones stay.
+        """
+        folder = self._free_name(step)
+        try:
+            with new_folder(folder) as temporary:
+                write(temporary)
+                content = {"step": step, "identity": dict(identity), "facts": dict(facts)}
+                write_manifest(temporary, content)
+        except Exception as error:  # each library has its own error for a full disk
+            if not _is_full(error):
+                raise
+            self._say_full(step)
+            return None
+        for old in self._folders()[self._keep :]:
+            shutil.rmtree(old)
+        return folder
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest complete checkpoint; delete what is damaged or half written."""
+        leftovers = sorted(self._folder.glob(".*")) if self._folder.is_dir() else []
+        faults = dict.fromkeys(leftovers, "was never finished")
+        found = None
+        for folder in self._folders():
+            fault = _fault(folder)
+            if fault is None:
+                manifest = read_manifest(folder)
+                facts = {key: manifest[key] for key in ("step", "identity", "facts")}
+                found = Checkpoint(folder=folder, **facts)
+                break
+            faults[folder] = fault
+        if faults:
+            self._clear(faults, found)
+        return found
+
+    def _folders(self) -> list[Path]:
+        """Return the published checkpoints, the newest first."""
+        return [path for *_, path in sorted(self._numbered(), reverse=True)]
+
+    def _numbered(self) -> list[tuple[int, int, Path]]:
+        """Return the step of each checkpoint, its number among those of the step, its folder."""
+        if not self._folder.is_dir():
+            return []
+        named = [(_NAME.fullmatch(path.name), path) for path in self._folder.iterdir()]
+        return [
+            (int(match[1]), int(match[2] or 0), path) for match, path in named if match is not None
+        ]
+
+    def _free_name(self, step: int) -> Path:
+        """Return a name that is not taken: replacing a folder is two renames, and none is safe."""
+        numbers = [number for found, number, _ in self._numbered() if found == step]
+        again = f"-{max(numbers) + 1}" if numbers else ""
+        return self._folder / f"step-{step:08d}{again}"
+
+    def _say_full(self, step: int) -> None:
+        kept = self._folders()
+        logger.warning(
+            "The disk is full: the checkpoint of step %d could not be written, and %s. "
+            "Training goes on; free some space in %s.",
+            step,
+            f"{kept[0].name} is kept" if kept else "there is none before it",
+            self._folder,
+        )
+
+    def _clear(self, faults: Mapping[Path, str], found: Checkpoint | None) -> None:
+        logger.warning(
+            "In %s %s: deleted; training goes on from %s.",
+            self._folder,
+            ", ".join(f"{path.name} {fault}" for path, fault in faults.items()),
+            found.folder.name if found else "the beginning",
+        )
+        for path in faults:
+            shutil.rmtree(path)
+
+
+def _fault(folder: Path) -> str | None:
+    """Return what a published checkpoint lacks; None: nothing."""
+    try:
+        manifest = read_manifest(folder)
+    except RunError:
+        return "lacks a file or part of one"
+    for name, facts in manifest["files"].items():
+        if file_sha256(folder / name) != facts["sha256"]:
+            return f"has a damaged {name}"
+    return None
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Tell whether an error, or the one it came from, says that no space is left."""
+    if error is None:
+        return False
+    said = isinstance(error, OSError) and error.errno in _FULL
+    said = said or any(words in str(error) for words in _FULL_WORDS)
+    return said or _is_full(error.__cause__ or error.__context__)
+
+
+def check_identity(found: Mapping[str, Any], wanted: Mapping[str, Any], place: Path) -> None:
+    """Refuse a checkpoint of other rows, options or weights.
+
+    Args:
+        found: The identity in the checkpoint.
+        wanted: The identity of the run that would go on from it.
+        place: The folder that is to be deleted to begin anew.
+
+    Raises:
+        RunError: the first field that differs, with both values.
+    """
+    plain = json.loads(json.dumps(dict(wanted)))
+    for key in {**plain, **found}:
+        there, here = found.get(key, "not set"), plain.get(key, "not set")
+        if there != here:
+            raise RunError(
+                f"The checkpoint in {place} belongs to another run: {key} is {there!r} there and "
+                f"{here!r} here. Go back to how it was, or delete that folder to begin anew."
+            )
+
+
+def random_states() -> dict[str, Tensor]:
+    """Return the states of the generators of Python, NumPy, torch and every GPU, as tensors."""
+    _, words, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    numbers = [float("nan") if gauss is None else gauss, float(position), has_gauss, cached]
+    states = {
+        "python": torch.tensor(words, dtype=torch.int64),
+        "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64)),
+        "numbers": torch.tensor(numbers, dtype=torch.float64),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states |= {f"cuda.{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def set_random_states(states: Mapping[str, Tensor]) -> None:
+    """Set the generators as `random_states` found them."""
+    gauss, position, has_gauss, cached = states["numbers"].tolist()
+    words = tuple(states["python"].tolist())
+    random.setstate((3, words, None if gauss != gauss else gauss))
+    keys = states["numpy"].numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))
+    torch.set_rng_state(states["torch"])
+    gpus = [name for name in sorted(states) if name.startswith("cuda.")]
+    if gpus and torch.cuda.is_available():
+        for name in gpus:
+            torch.cuda.set_rng_state(states[name], int(name.removeprefix("cuda.")))

@@ -1,0 +1,69 @@
+"""The tensors of a Trainer's checkpoint: weights, optimizer and random numbers, as safetensors.
+
+Knows nothing about when they are saved. transformers would pickle the last two.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pollice.models.training.checkpoints import random_states
+from pollice.models.training.optimizers import state_tensors, state_value
+
+_RANDOM = "random.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors of any device."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def optimizer_groups(optimizer: Any) -> list[dict[str, Any]]:
+    """Return what the optimizer knows of each group of weights, as JSON can hold it."""
+    groups = optimizer.state_dict()["param_groups"]
+    return [{**group, "betas": list(group["betas"])} for group in groups]
+
+
+def save_optimizer(folder: Path, optimizer: Any) -> None:
+    """Write the optimizer's tensors."""
+    states = optimizer.state_dict()["state"].items()
+    tensors = {
+        f"{number}.{name}": tensor
+        for number, state in states
+        for name, tensor in state_tensors(state).items()
+    }
+    save_tensors(folder / _OPTIMIZER, tensors)
+
+
+def load_optimizer(folder: Path, optimizer: Any, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Give the optimizer back its tensors, and the groups of `optimizer_groups`."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, tensor in load_file(folder / _OPTIMIZER).items():
+        number, name = key.split(".")
+        state.setdefault(int(number), {})[name] = state_value(tensor)
+    optimizer.load_state_dict({"state": state, "param_groups": [dict(group) for group in groups]})
+
+
+def gather_random_states(accelerator: Any) -> dict[str, Tensor]:
+    """Return the generators' states of every process, under its number; all call it together."""
+    gathered: dict[str, Tensor] = {}
+    for name, state in random_states().items():
+        states = accelerator.gather(state.to(accelerator.device)[None]).cpu()
+        gathered |= {f"{rank}.{name}": each for rank, each in enumerate(states)}
+    return gathered
+
+
+def save_random_states(folder: Path, states: Mapping[str, Tensor]) -> None:
+    """Write what `gather_random_states` gave."""
+    save_tensors(folder / _RANDOM, states)
+
+
+def load_random_states(folder: Path, rank: int) -> dict[str, Tensor]:
+    """Return this process's states, for `set_random_states`."""
+    mine = f"{rank}."
+    states = load_file(folder / _RANDOM).items()
+    return {name.removeprefix(mine): state for name, state in states if name.startswith(mine)}

@@ -1,0 +1,1 @@
+"""The predictions table: the waist between learning and judging."""

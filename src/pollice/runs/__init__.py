@@ -1,0 +1,1 @@
+"""The main flow, and the folder that it leaves."""

@@ -1,0 +1,40 @@
+"""Predictors as folders: saved whole, with the name of the method that reads them.
+
+Knows nothing about models, and nothing about judging.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pollice.errors import RunError
+from pollice.method import find_method
+from pollice.predictions.table import Predictor
+from pollice.system.folders import new_folder, read_manifest, write_manifest
+
+
+def save_predictor(
+    predictor: Predictor, folder: Path, *, method: str, options: Mapping[str, Any]
+) -> None:
+    """Save a predictor with the name of the method that reads it; all of it or nothing."""
+    with new_folder(folder) as temporary:
+        predictor.save(temporary)
+        write_manifest(
+            temporary,
+            {"method": method, "options": options, "label_names": list(predictor.label_names)},
+        )
+
+
+def load_predictor(folder: Path) -> Predictor:
+    """Load a saved predictor.
+
+    Raises:
+        RunError: the folder is incomplete, or holds something else.
+    """
+    manifest = read_manifest(folder)
+    if "label_names" not in manifest:
+        raise RunError(
+            f"Expected a predictor's folder, but {folder} is another folder of pollice. "
+            "Name a folder such as runs/NAME/METHOD/predictor."
+        )
+    return find_method(manifest["method"]).predictor_type.load(folder)

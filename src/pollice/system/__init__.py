@@ -1,0 +1,1 @@
+"""The machine and its disk: folders, processes, progress, measuring, interruption."""

@@ -1,0 +1,348 @@
+"""The command line: what it writes, what it prints where, and how it refuses."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from conftest import Invoke, opinion_rows
+from pollice.cli.commands import app
+
+ROWS = "".join(f"a fine film number {row},pos\na dull film number {row},neg\n" for row in range(30))
+TABLE = f"text,label\n{ROWS}"
+UNSURE = ("--abstain-below", "0.6")
+DATA = '[data]\nsource = "data.csv"\n'
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished comparison, made by a real process."""
+    home = tmp_path_factory.mktemp("home")
+    with (home / "data.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *opinion_rows()])
+    ended = pollice(home, "compare", "--data", "data.csv", "--method", "baseline", "-o", "run")
+    assert ended.returncode == 0, ended.stderr
+    return home / "run"
+
+
+def pollice(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from pollice.cli.commands import main; main()", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_experiment_file_runs_and_options_go_before_it(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(TABLE)
+    (tmp_path / "plan.toml").write_text(f"seed = 4\n{DATA}[methods.words]\nmethod = 'baseline'\n")
+    code, output, _ = invoke(
+        "compare", "plan.toml", "--set", "words.ngrams=1", "--test-rows", "8", "--json"
+    )
+    assert code == 0
+    report = json.loads(output)
+    assert report["seed"] == 4
+    assert report["data"]["test_rows"] == 8
+    assert report["methods"]["words"]["options"] == {"ngrams": 1, "seed": 4}
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--limit", "0"], ["--seed", "x"]])
+def test_numbers_out_of_range_are_refused(invoke: Invoke, arguments: list[str]) -> None:
+    code, output, error = invoke("compare", *arguments)
+    assert (code, output) == (2, "")
+    assert f"Invalid value for '{arguments[0]}'" in error
+
+
+def test_another_experiment_in_the_folder_is_refused(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    ended = pollice(
+        finished.parent, "compare", "--data", "data.csv", "--method", "baseline",
+        "-o", "run", "--seed", "2",
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        2,
+        "",
+        "Error: run holds another experiment: methods.baseline.seed is 0 there and 2 here. "
+        "Name another folder with --out, or delete it.\n",
+    )
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_a_byte_order_mark_is_accepted(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "marked.csv").write_bytes(b"\xef\xbb\xbf" + TABLE.encode())
+    code, output, _ = invoke("data", "marked.csv", "--json")
+    assert code == 0
+    assert json.loads(output)["labels"] == {"neg": 30, "pos": 30}
+
+
+def test_odd_names_three_labels_and_huge_texts_are_no_trouble(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    name = "ré sumé \U0001f44d [bold].csv"
+    mixed = "".join(f"so so film number {row} \U0001f937,mixed [x]\n" for row in range(30))
+    (tmp_path / name).write_text(f"{TABLE}{mixed}{'big ' * 500_000},mixed [x]\n", "utf-8")
+    code, output, error = invoke("compare", "--data", name, "--method", "baseline")
+    assert code == 0, error
+    assert name.split(".")[0] in output
+    (run,) = (tmp_path / "runs").iterdir()
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert list(report["data"]["labels"]) == ["mixed [x]", "neg", "pos"]
+
+
+def test_json_goes_to_standard_output_alone(finished: Path) -> None:
+    ended = pollice(
+        finished.parent, "compare", "--data", "data.csv", "--method", "baseline",
+        "-o", "run", "--json",
+    )  # fmt: skip
+    assert ended.returncode == 0
+    held = json.loads((finished / "report.json").read_text(encoding="utf-8"))
+    assert json.loads(ended.stdout) == held
+    assert "baseline is finished already" in ended.stderr
+
+
+def test_a_finished_comparison_says_where_its_report_is(finished: Path) -> None:
+    ended = pollice(finished.parent, "train", "baseline", "--data", "data.csv", "-o", "run")
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines()[-2:] == [
+        "Report: run/report.html",
+        "Predictor: run/baseline/predictor",
+    ]
+
+
+def test_evaluate_gives_the_accuracy_of_the_report(invoke: Invoke, finished: Path) -> None:
+    held = json.loads((finished / "report.json").read_text(encoding="utf-8"))
+    table = str(finished / "baseline" / "predictions.parquet")
+    code, output, error = invoke("evaluate", table, f"again={table}", "--json")
+    assert (code, error) == (0, "")
+    judged = json.loads(output)
+    for name in ("baseline", "again"):
+        for number in ("accuracy", "accuracy_interval", "log_loss", "per_label", "confusion"):
+            assert judged["methods"][name][number] == held["methods"]["baseline"][number]
+
+
+def test_evaluate_abstains(invoke: Invoke, finished: Path) -> None:
+    table = str(finished / "baseline" / "predictions.parquet")
+    code, output, _ = invoke("evaluate", table, "--abstain-below", "0.99", "--json")
+    assert code == 0
+    judged = json.loads(output)["methods"]["baseline"]
+    assert judged["abstain_below"] == 0.99
+    assert judged["coverage"] < 1
+    assert judged["accuracy"] == pytest.approx(
+        judged["coverage"] * (judged["answered_accuracy"] or 0)
+    )
+    code, output, _ = invoke("evaluate", table, "--abstain-below", "0.9")
+    assert code == 0
+    assert "A row whose highest probability is below 0.9 has no answer." in " ".join(output.split())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_predict_leaves_the_label_empty_where_it_abstains(
+    invoke: Invoke, finished: Path, tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / "new.csv").write_text("text\nsuperb lovely great\nfilm\n")
+    place = str(finished / "baseline")
+    code, said, _ = invoke("predict", place, "new.csv", "-o", f"out.{suffix}", *UNSURE)
+    assert (code, said) == (
+        0,
+        f"2 rows judged, 1 left without a label, 0 of them cut to fit: out.{suffix}\n",
+    )
+    written = (tmp_path / f"out.{suffix}").read_text()
+    if suffix == "csv":
+        rows = list(csv.DictReader(written.splitlines()))
+        assert [row["label"] for row in rows] == ["pos", ""]
+    else:
+        rows = [json.loads(line) for line in written.splitlines()]
+        assert [row["label"] for row in rows] == ["pos", None]
+    assert float(rows[1]["probability"]) == pytest.approx(
+        max(float(rows[1]["probability:pos"]), float(rows[1]["probability:neg"]))
+    )
+
+
+def test_train_goes_on_with_what_is_asked_later(invoke: Invoke, tmp_path: Path) -> None:
+    """The run's folder has the same name, so nothing is fitted again."""
+    (tmp_path / "data.csv").write_text(TABLE)
+    assert invoke("train", "baseline", "--data", "data.csv")[0] == 0
+    code, output, error = invoke(
+        "train", "baseline", "--data", "data.csv", "--canary", "--attack", *UNSURE
+    )
+    assert code == 0
+    assert "baseline is finished already" in error
+    for title in ("The label canary", "Right answers that flipped", "The share of rows answered"):
+        assert title in output
+    (run,) = (tmp_path / "runs").iterdir()
+    assert {"canary.json", "attack.json"} <= {path.name for path in (run / "baseline").iterdir()}
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_predictions_line_up_with_the_rows_of_the_file(
+    invoke: Invoke, finished: Path, tmp_path: Path, suffix: str
+) -> None:
+    """Empty texts included: they get an answer as well."""
+    texts = [
+        "superb lovely great",
+        "",
+        "dull awful weak",
+        '" "',
+        "\U0001f600",
+        '"two\nlines, dull"',
+    ]
+    lines = [f"{text},key-{row}" for row, text in enumerate(texts)]
+    (tmp_path / "new.csv").write_text("\n".join(["text,id", *lines]) + "\n", encoding="utf-8")
+    output = tmp_path / f"out.{suffix}"
+    code, said, _ = invoke("predict", str(finished / "baseline"), "new.csv", "-o", output.name)
+    assert (code, said) == (0, f"6 rows judged, 0 of them cut to fit: {output.name}\n")
+    if suffix == "parquet":
+        rows = pq.read_table(output).to_pylist()
+    elif suffix == "csv":
+        with output.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    else:
+        rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert [row["id"] for row in rows] == [f"key-{row}" for row in range(6)]
+    positive = [float(row["probability:pos"]) for row in rows]
+    assert positive[0] > 0.5 > positive[2]
+    assert positive[1] == positive[3] == positive[4]
+    assert all(
+        float(row["probability:pos"]) + float(row["probability:neg"]) == pytest.approx(1, abs=1e-5)
+        for row in rows
+    )
+
+
+def test_known_labels_are_carried_into_the_table(
+    invoke: Invoke, finished: Path, tmp_path: Path
+) -> None:
+    source = str(finished.parent / "data.csv")
+    invoke("predict", str(finished / "baseline" / "predictor"), source, "-o", "out.parquet")
+    code, output, _ = invoke("evaluate", "out.parquet", "--json")
+    assert code == 0
+    assert json.loads(output)["data"]["test_rows"] == 120
+
+
+def test_lists_name_every_method_and_entry(invoke: Invoke) -> None:
+    code, output, error = invoke("methods")
+    assert (code, error) == (0, "")
+    assert re.findall(r"^(\w+)  ", output, re.MULTILINE)[:7] == [
+        "baseline",
+        "features",
+        "finetune",
+        "lora",
+        "nli",
+        "prompt",
+        "trainer",
+    ]
+    code, output, error = invoke("fetch", "--list")
+    assert (code, error) == (0, "")
+    assert "minilm" in output
+    code, output, error = invoke("methods", "baseline")
+    assert (code, error) == (0, "")
+    assert "ngrams" in output
+    code, output, error = invoke("methods", "nli")
+    assert (code, error) == (0, "")
+    assert re.search(r"^checkpoint +required ", output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", sorted(app.commands))
+def test_every_command_has_its_help(command: str) -> None:
+    ended = CliRunner().invoke(app, [command, "--help"])
+    assert ended.exit_code == 0
+    assert ended.output.startswith(f"Usage: app {command}")
+
+
+def test_an_unknown_command_is_refused_by_a_real_process(tmp_path: Path) -> None:
+    ended = pollice(tmp_path, "trian")
+    assert ended.returncode == 2
+    assert "No such command 'trian'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_mistake_in_a_real_process_ends_in_2(tmp_path: Path) -> None:
+    ended = pollice(tmp_path, "data", "nope.csv")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "Error: Expected a file, a folder, hub:owner/name@revision or a data set of the catalogue, "
+        "but there is no 'nope.csv'. Check the name.\n"
+    )
+
+
+def test_inspect_prints_the_tables_of_the_report(invoke: Invoke) -> None:
+    code, output, error = invoke("inspect", "mistral-7b-instruct")
+    assert (code, error) == (0, "")
+    cells = dict(re.findall(r"^(\S.*?)  +(\S.*?) *$", output, re.MULTILINE))
+    assert cells["width (dim, d_model)"] == "4096"
+    assert cells["feed-forward width (hidden_dim)"] == "14336"
+    assert cells["feed-forward hidden (both halves of the gate)"] == "28672"
+    assert cells["key/value heads (n_kv_heads)"] == "8"
+    assert cells["window (window_size)"] == "4096"
+    assert cells["all parameters"] == "7,241,732,096"
+    assert cells["keys and values of a token, bf16"] == "131,072 bytes"
+    code, output, _ = invoke("inspect", "gemma-2b", "--vocabulary", "256128", "--json")
+    assert code == 0
+    assert json.loads(output)["embedding_parameters"] == 524_550_144
+    output = invoke("inspect", "gemma-3-270m")[1]
+    assert "512 (in 15 of 18 layers)" in output
+
+
+PLAN = ("plan", "finetune", "--set", "finetune.dtype=float32", "--set", "finetune.device=cpu")
+
+
+def test_plan_shows_every_way_and_what_to_set(invoke: Invoke) -> None:
+    code, output, error = invoke(*PLAN, "--memory", "64GiB")
+    assert (code, error) == (0, "")
+    assert output.startswith("finetune may use 64.00 GiB of memory (as --memory says).\n\nway ")
+    assert "It fits" not in output
+    ways = json.loads(invoke(*PLAN, "--memory", "64GiB", "--json")[1])["ways"]
+    code, output, _ = invoke(*PLAN, "--memory", f"{ways[-1]['bytes'] // 2**20 + 20}MiB")
+    assert code == 0
+    assert output.splitlines()[-1].startswith("It fits, with other numbers: --set finetune.")
+    assert [way["taken"] for way in ways][:2] == [True, False]
+
+
+def test_plan_takes_the_lengths_of_the_texts(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(TABLE)
+    sizes = [
+        json.loads(invoke(*PLAN, *more, "--memory", "64GiB", "--json")[1])["ways"][0]["bytes"]
+        for more in ((), ("--data", "data.csv"))
+    ]
+    assert sizes[1] < sizes[0]
+
+
+def test_plan_refuses_with_the_same_table(invoke: Invoke) -> None:
+    code, output, error = invoke("plan", "features", "--model", "minilm", "--memory", "200MiB")
+    assert (code, output) == (2, "")
+    assert error.startswith("Error: features needs ")
+    assert "may use 200 MiB of memory (as --memory says). Allow it --memory " in error
+    assert "\n\nway " in error
+    assert "libraries" in error
+
+
+def test_a_run_that_does_not_fit_is_refused_and_leaves_nothing(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "data.csv").write_text(TABLE)
+    code, output, error = invoke(
+        "train", "baseline", "--data", "data.csv", "--memory", "20MiB", "-o", "run"
+    )
+    assert (code, output) == (2, "")
+    assert "Error: baseline needs " in error
+    assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
+def test_the_budget_is_no_part_of_the_experiment(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(TABLE)
+    assert invoke("train", "baseline", "--data", "data.csv")[0] == 0
+    code, _, error = invoke("train", "baseline", "--data", "data.csv", "--memory", "64GiB")
+    assert code == 0
+    assert "baseline is finished already" in error
+    (run,) = (tmp_path / "runs").iterdir()
+    assert "memory" not in (run / "experiment.toml").read_text()
+    cost = json.loads((run / "baseline" / "cost.json").read_text())
+    assert cost["memory_changes"] == {}
+    assert cost["predicted_memory_mib"] == pytest.approx(cost["peak_memory_mib"], rel=0.2)

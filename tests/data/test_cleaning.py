@@ -1,0 +1,57 @@
+"""What of a text is words."""
+
+import time
+
+import pytest
+
+from pollice.data.cleaning import clean_html, normalize
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("Good.<br /><br />Bad.", "Good. Bad."),
+        ("Good. <BR>\tBad.", "Good. Bad."),
+        ("<p>Good.</p><p>Bad.</p>", "Good. Bad."),
+        ("a <i>great</i>ly <b class='x'>loved</b> film", "a greatly loved film"),
+        ('see <a href="http://x.org/?a=1">this</a>', "see this"),
+        ("Tom &amp; Jerry &quot;live&quot; &#39;95", 'Tom & Jerry "live" \'95'),
+        ("two&nbsp;&nbsp;words", "two words"),
+        ("&lt;b&gt; is a tag", "<b> is a tag"),
+        ("  plain  text\nof two lines ", "plain  text\nof two lines"),
+    ],
+)
+def test_html_becomes_words(text: str, cleaned: str) -> None:
+    assert clean_html(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a < b",
+        "a<b and c>d",
+        "I <3 this",
+        "<grin> what a film",
+        "x <y and z> w",
+        "AT&T; R&D; fish &chips",
+        "if i < n and n > 2",
+        "5 <-- stars -->",
+    ],
+)
+def test_what_is_no_html_stays(text: str) -> None:
+    assert clean_html(text) == text
+
+
+def test_cleaning_takes_time_in_proportion() -> None:
+    """No text makes the patterns try every way to match."""
+    started = time.perf_counter()
+    clean_html("<a" + " " * 200_000)
+    clean_html("<a " * 100_000)
+    clean_html("<a" + " x=" * 100_000)
+    clean_html("&a" * 100_000)
+    assert time.perf_counter() - started < 5
+
+
+def test_texts_of_one_normal_form_count_as_the_same() -> None:
+    assert normalize("Gro\u00dfe \uff26ilm!<br />  Ja") == normalize("GROSSE film! ja")
+    assert normalize("good film") != normalize("good films")

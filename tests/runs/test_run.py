@@ -1,0 +1,365 @@
+"""The main flow with methods that need no model: what is written, kept, refused and repeated."""
+
+import json
+import re
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import InstallMethod
+from pollice.data.splits import SplitOptions
+from pollice.errors import OptionError, PolliceError, RunError, SplitError
+from pollice.predictions.table import Predictions
+from pollice.runs.folder import read_toml
+from pollice.runs.predictors import load_predictor
+from pollice.runs.run import DataSource, Experiment, default_folder, read_experiment, run_experiment
+from pollice.system.folders import is_complete
+
+RUN_FILES = [
+    "baseline/cost.json",
+    "baseline/facts.json",
+    "baseline/manifest.json",
+    "baseline/predictions.parquet",
+    "baseline/predictor/head.safetensors",
+    "baseline/predictor/manifest.json",
+    "baseline/predictor/vocabulary.json",
+    "data.json",
+    "experiment.toml",
+    "report.html",
+    "report.json",
+    "report.md",
+]
+CRASH = '''
+from pydantic.dataclasses import dataclass
+
+from pollice.system.folders import is_complete
+from pollice.method import OPTIONS, Method
+from pollice.methods.baseline import BagOfWords, Baseline
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class Theirs(Method):
+    """Learns once a file called ready is there."""
+
+    predictor_type = BagOfWords
+
+    ready: str
+    """The file."""
+    started: bool = True
+    """Whether something is written before the crash."""
+    seed: int = 0
+    """Draws nothing."""
+
+    def fit(self, train, validation, *, workdir):
+        from pathlib import Path
+        if not Path(self.ready).exists():
+            if self.started:
+                (workdir / "training.jsonl").write_text('{"step": 1, "loss": 0.5}\\n')
+            raise RuntimeError("out of luck")
+        return Baseline(ngrams=1).fit(train, validation, workdir=workdir)
+'''
+
+
+def experiment(source: Path, **given: Any) -> Experiment:
+    seed = given.pop("seed", 0)
+    return Experiment(
+        data=DataSource(source=str(source)), methods=given or {"baseline": {}}, seed=seed
+    )
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def fails(error: type[PolliceError], call: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(error, match=f"^{re.escape(sentence)}$"):
+        call()
+
+
+def inode(folder: Path) -> tuple[int, int]:
+    facts = (folder / "baseline" / "predictions.parquet").stat()
+    return facts.st_ino, facts.st_mtime_ns
+
+
+def test_a_run_folder_holds_this_and_no_more(opinions: Path, tmp_path: Path) -> None:
+    run_experiment(experiment(opinions), tmp_path / "run")
+    assert files(tmp_path / "run") == RUN_FILES
+    assert is_complete(tmp_path / "run" / "baseline")
+    assert not (tmp_path / "run" / ".work").exists()
+
+
+def test_the_experiment_file_has_every_default(finished: Path) -> None:
+    content = tomllib.loads((finished / "experiment.toml").read_text())
+    assert content == {
+        "seed": 0,
+        "canary": False,
+        "attack": False,
+        "data": {"source": str(finished.parent / "data.csv"), "read": {"keep_html": False}},
+        "split": {"train": 0.7, "validation": 0.1, "test": 0.2, "near_duplicates": True},
+        "methods": {
+            "baseline": {"method": "baseline", "ngrams": 2, "seed": 0},
+            "words": {"method": "baseline", "ngrams": 1, "seed": 0},
+        },
+    }
+
+
+def test_the_report_keeps_its_contract(finished: Path) -> None:
+    """Names of report.json are added, never renamed."""
+    report = json.loads((finished / "report.json").read_text())
+    assert {"pollice", "data", "methods", "pairs", "ranking"} <= set(report)
+    assert {
+        "source", "rows", "labels", "train_rows", "validation_rows", "test_rows",
+        "test_ids_sha256", "exact_duplicates", "near_duplicates", "leaked_rows_removed",
+        "smallest_detectable_difference",
+    } <= set(report["data"])  # fmt: skip
+    for method in report["methods"].values():
+        assert {
+            "method", "options", "labels_used", "accuracy", "accuracy_interval", "per_label",
+            "macro_f1", "matthews", "log_loss", "expected_calibration_error", "coverage",
+            "truncated_rows", "fit_seconds", "predict_seconds", "predict_rows_per_second",
+            "peak_memory_mib", "parameters", "variants", "facts", "spread", "canary", "attack",
+            "abstain_below", "answered_accuracy", "answered_accuracy_interval",
+        } <= set(method)  # fmt: skip
+        for label in method["per_label"].values():
+            assert set(label) == {"accuracy", "precision", "recall", "f1", "support"}
+    assert report["data"]["labels"] == {"neg": 60, "pos": 60}
+    assert report["data"]["train_rows"] + report["data"]["validation_rows"] == 96
+    (pair,) = report["pairs"]
+    assert set(pair) == {"a", "b", "difference", "interval", "p_value", "p_adjusted", "verdict"}
+    assert sorted(report["ranking"]) == ["baseline", "words"]
+
+
+def test_the_report_says_what_the_table_says(finished: Path) -> None:
+    report = json.loads((finished / "report.json").read_text())
+    table = Predictions.read(finished / "baseline" / "predictions.parquet")
+    right = [a == b for a, b in zip(table.predicted, table.gold or (), strict=True)]
+    assert report["methods"]["baseline"]["accuracy"] == pytest.approx(np.mean(right))
+    assert 0.5 < np.mean(right) < 1
+    assert len(report["methods"]["baseline"]["mistakes"]) == right.count(False)
+
+
+def test_the_saved_predictor_gives_the_judged_numbers(finished: Path) -> None:
+    """What was evaluated is what is shipped."""
+    table = Predictions.read(finished / "baseline" / "predictions.parquet")
+    lines = (finished.parent / "data.csv").read_text().splitlines()[1:]
+    texts = [lines[int(row_id)].rpartition(",")[0] for row_id in table.ids]
+    again = load_predictor(finished / "baseline" / "predictor").predict_proba(texts)
+    assert np.array_equal(again, table.probabilities)
+
+
+def test_the_same_experiment_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    """Also when it is read back from the run's own experiment.toml."""
+    again = read_experiment(read_toml(finished / "experiment.toml"), "it")
+    run_experiment(again, tmp_path / "again")
+    for name in ("baseline", "words"):
+        table = f"{name}/predictions.parquet"
+        assert (tmp_path / "again" / table).read_bytes() == (finished / table).read_bytes()
+    assert (tmp_path / "again" / "data.json").read_bytes() == (finished / "data.json").read_bytes()
+
+
+def test_another_seed_draws_other_test_rows(finished: Path, tmp_path: Path) -> None:
+    source = finished.parent / "data.csv"
+    other = run_experiment(experiment(source, seed=1), tmp_path / "run")
+    held = json.loads((finished / "data.json").read_text())
+    assert other.data.test_ids_sha256 != held["test_ids_sha256"]
+    assert other.methods[0].options["seed"] == 1
+
+
+def test_finished_methods_are_not_run_again(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = inode(run)
+    shutil.rmtree(run / "words")
+    report = run_experiment(read_experiment(read_toml(run / "experiment.toml"), "it"), run)
+    assert inode(run) == before
+    assert [method.name for method in report.methods] == ["baseline", "words"]
+    assert (run / "words" / "predictions.parquet").read_bytes() == (
+        finished / "words" / "predictions.parquet"
+    ).read_bytes()
+
+
+def test_a_damaged_finished_method_is_named(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "words" / "cost.json").unlink()
+    size = (finished / "words" / "cost.json").stat().st_size
+    fails(
+        RunError,
+        lambda: run_experiment(read_experiment(read_toml(run / "experiment.toml"), "it"), run),
+        f"{run}/words/cost.json should have {size} bytes by its manifest, but is missing. "
+        "Save or copy it again.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"seed": 2}, "methods.baseline.seed is 0 there and 2 here"),
+        ({"baseline": {"ngrams": 3}}, "methods.baseline.ngrams is 2 there and 3 here"),
+        (
+            {"more": {"method": "baseline"}},
+            "methods.more.method is not set there and 'baseline' here",
+        ),
+    ],
+)
+def test_another_experiment_in_the_folder_is_refused(
+    finished: Path, changes: dict[str, Any], difference: str
+) -> None:
+    given = {"baseline": {}, "words": {"method": "baseline", "ngrams": 1}, **changes}
+    before = files(finished)
+    fails(
+        RunError,
+        lambda: run_experiment(experiment(finished.parent / "data.csv", **given), finished),
+        f"{finished} holds another experiment: {difference}. "
+        "Name another folder with --out, or delete it.",
+    )
+    assert files(finished) == before
+
+
+def test_changed_data_are_refused(opinions: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_experiment(experiment(opinions), run)
+    before = inode(run)
+    opinions.write_text(opinions.read_text().replace("film", "movie"))
+    fails(
+        RunError,
+        lambda: run_experiment(experiment(opinions), run),
+        f"The data have changed since {run} was begun (train_sha256, validation_sha256, "
+        "test_sha256), so its finished methods cannot be compared with new ones. "
+        "Name another folder with --out.",
+    )
+    assert inode(run) == before
+
+
+def test_a_folder_of_something_else_is_refused(opinions: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("1")
+    fails(
+        RunError,
+        lambda: run_experiment(experiment(opinions), tmp_path / "thesis"),
+        f"Expected a new or empty folder for the run, but {tmp_path}/thesis holds something else. "
+        "Name another with --out.",
+    )
+    assert files(tmp_path / "thesis") == ["chapter.txt"]
+
+
+@pytest.mark.parametrize("inner", ["", "inner/run"])
+def test_a_file_is_no_place_for_a_run(opinions: Path, inner: str) -> None:
+    fails(
+        RunError,
+        lambda: run_experiment(experiment(opinions), opinions / inner),
+        f"Expected a folder that can be written for the run, but {opinions} is a file. "
+        "Name another with --out.",
+    )
+
+
+def test_a_crash_leaves_finished_methods_and_no_half_of_one(
+    opinions: Path, tmp_path: Path, install_method: InstallMethod
+) -> None:
+    install_method("crash", CRASH)
+    run = tmp_path / "run"
+    plan = experiment(opinions, baseline={}, crash={"ready": str(tmp_path / "ready")})
+    with pytest.raises(RuntimeError, match=r"^out of luck$"):
+        run_experiment(plan, run)
+    assert is_complete(run / "baseline")
+    assert not (run / "crash").exists()
+    assert not (run / "report.json").exists()
+    before = inode(run)
+    (tmp_path / "ready").touch()
+    report = run_experiment(plan, run)
+    assert inode(run) == before
+    assert [method.name for method in report.methods] == ["baseline", "crash"]
+    assert report.methods[1].training == ({"step": 1, "loss": 0.5},)
+    assert not (run / ".work").exists()
+
+
+def test_a_run_that_came_to_nothing_leaves_no_folder(
+    opinions: Path, tmp_path: Path, install_method: InstallMethod
+) -> None:
+    """So that the same command with its mistake mended is not refused."""
+    install_method("crash", CRASH)
+    plan = experiment(opinions, crash={"ready": str(tmp_path / "ready"), "started": False})
+    with pytest.raises(RuntimeError, match=r"^out of luck$"):
+        run_experiment(plan, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_an_interrupted_method_wrote_is_kept(
+    opinions: Path, tmp_path: Path, install_method: InstallMethod
+) -> None:
+    install_method("crash", CRASH)
+    plan = experiment(opinions, crash={"ready": str(tmp_path / "ready")})
+    with pytest.raises(RuntimeError, match=r"^out of luck$"):
+        run_experiment(plan, tmp_path / "run")
+    assert files(tmp_path / "run") == [
+        ".work/crash/plan.json",
+        ".work/crash/training.jsonl",
+        "data.json",
+        "experiment.toml",
+    ]
+
+
+def test_a_label_that_training_never_saw_is_refused(opinions: Path, tmp_path: Path) -> None:
+    test = tmp_path / "test.csv"
+    test.write_text("text,label\nso and so,mixed\nfine,pos\n")
+    source = DataSource(source=str(opinions), test=str(test))
+    fails(
+        SplitError,
+        lambda: run_experiment(Experiment(data=source, methods={"baseline": {}}), tmp_path / "run"),
+        "Expected training rows of every label, but only the test part has the label 'mixed'. "
+        "Add such rows or leave the label out.",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_source_of_test_rows_may_lack_a_label(opinions: Path, tmp_path: Path) -> None:
+    test = tmp_path / "test.csv"
+    test.write_text("text,label\nfine,pos\ndull,neg\nsuperb lovely,pos\n")
+    source = DataSource(source=str(opinions), test=str(test))
+    report = run_experiment(Experiment(data=source, methods={"baseline": {}}), tmp_path / "run")
+    assert report.data.test_rows == 3
+    assert report.data.rows == 123
+
+
+def test_an_experiment_without_test_rows_is_refused(opinions: Path, tmp_path: Path) -> None:
+    plan = Experiment(
+        data=DataSource(source=str(opinions)),
+        methods={"baseline": {}},
+        split=SplitOptions(train=0.9, validation=0.1, test=0),
+    )
+    fails(
+        OptionError,
+        lambda: run_experiment(plan, tmp_path / "run"),
+        "Expected test rows to judge on, but split.test is 0 and the source gives none. "
+        "Raise split.test, or name a source of test rows.",
+    )
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".x", "report.json", "data.json", "a b", "a\0"])
+def test_a_name_that_cannot_be_a_folder_is_refused(name: str) -> None:
+    fails(
+        OptionError,
+        lambda: Experiment(data=DataSource(source="x"), methods={name: {}}),
+        f"A method's name becomes a folder, and {name!r} cannot be one. "
+        "Use letters, digits, - and _.",
+    )
+
+
+def test_the_seed_of_the_split_is_the_experiments() -> None:
+    fails(
+        OptionError,
+        lambda: Experiment(
+            data=DataSource(source="x"), methods={"a": {}}, split=SplitOptions(seed=3)
+        ),
+        "The experiment's seed draws the split: it is 0, but split.seed is 3. Set seed alone.",
+    )
+
+
+def test_the_same_experiment_has_the_same_folder() -> None:
+    plain = default_folder(experiment(Path("a/re views.csv.gz")))
+    assert plain == default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 2}))
+    assert plain != default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 3}))
+    assert re.fullmatch(r"runs/re views-[0-9a-f]{8}", str(plain))
