@@ -12,7 +12,8 @@ from statistics import mean
 
 import numpy as np
 
-from pollice.data.reading import Dataset, read_dataset
+from pollice.data.dataset import Dataset
+from pollice.data.reading import read_dataset
 from pollice.data.splits import SplitOptions, split
 from pollice.judging.metrics import evaluate
 from pollice.methods.prompt import Prompt

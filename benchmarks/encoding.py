@@ -71,8 +71,8 @@ CONTENDERS = [
 
 def pollice_reader(job: Json) -> tuple[Read, Finish]:
     """The encoder of the method features; the head of a text is kept, as its peers do."""
-    from pollice.models.encoder.classifiers import TextEncoder
-    from pollice.models.training.options import ReadingOptions
+    from pollice.models.encoder.vectors import TextEncoder
+    from pollice.models.pretrained.options import ReadingOptions
 
     settings = ReadingOptions(
         max_tokens=job["max_tokens"],

@@ -105,7 +105,7 @@ def tune(job: Json) -> Json:
     """Tune with the method lora; the rate is the median of its steps after the second."""
     from pollice.memory.footprint import Lengths
     from pollice.memory.planner import plan_memory
-    from pollice.method import create_method
+    from pollice.methods import create_method
 
     options = {**job["options"], "checkpoint": job["folder"]}
     if job["tiny"]:
@@ -128,9 +128,9 @@ def score(job: Json) -> Json:
     """Score texts behind one example, then behind eight, as the method prompt does."""
     from pollice.models.causal.prompts import Example, assemble, default_template
     from pollice.models.causal.scoring import CausalScorer
-    from pollice.models.pretrained.quantization import load_language_model
-    from pollice.models.pretrained.weights import TextTokenizer
-    from pollice.models.training.options import ReadingOptions
+    from pollice.models.pretrained.options import ReadingOptions
+    from pollice.models.pretrained.tokenizer import TextTokenizer
+    from pollice.models.pretrained.weights import load_language_model
 
     tokens = 32 if job["tiny"] else 256
     rows = opinions(16 if job["tiny"] else 64, tokens)

@@ -26,7 +26,8 @@ from rounds import (
     write_json,
 )
 
-from pollice.data.reading import Dataset, read_dataset
+from pollice.data.dataset import Dataset
+from pollice.data.reading import read_dataset
 from pollice.judging.metrics import wilson_interval
 
 UNLABELLED = 256
@@ -62,8 +63,8 @@ def sides(data: Dataset, test_rows: int, labels: int, seed: int) -> dict[str, Da
 
 def work(job: Json) -> Json:
     """Fit one method on so many labels, and judge the test rows."""
-    from pollice.method import create_method
-    from pollice.predictions.table import predict
+    from pollice.methods import create_method
+    from pollice.predictions.predict import predict
 
     rows = {name: Dataset(**job[name]) for name in ("train", "validation", "pool", "test")}
     options: dict[str, Any] = {**METHODS[job["method"]], "seed": job["seed"]}

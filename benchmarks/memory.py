@@ -17,7 +17,8 @@ from rounds import Json, add_usual, answer_child, machine, markdown, run_child, 
 from pollice.data.splits import SplitOptions
 from pollice.errors import MemoryPlanError
 from pollice.memory.planner import read_size
-from pollice.runs.run import DataSource, Experiment, run_experiment
+from pollice.runs.experiment import DataSource, Experiment
+from pollice.runs.run import run_experiment
 
 MINILM, GEMMA, SMOLLM = "minilm", "gemma-3-270m", "smollm2-135m-instruct"
 BRIEF = {"epochs": 1}

@@ -29,9 +29,11 @@ from rounds import (
     write_json,
 )
 
-from pollice.data.reading import Dataset, read_dataset
+from pollice.data.dataset import Dataset
+from pollice.data.reading import read_dataset
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.pretrained.weights import TextTokenizer, read_config
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import read_config
 
 Answers = list[list[float | None]]
 """For each text and label what its word scores: a logarithm of a likelihood, or None if unsaid."""

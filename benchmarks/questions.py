@@ -9,7 +9,7 @@ from typing import Any
 
 from pollice.models.batching import cut
 from pollice.models.causal.prompts import Example, Pieces, Template, assemble, default_template
-from pollice.models.pretrained.weights import TextTokenizer
+from pollice.models.pretrained.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

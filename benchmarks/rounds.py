@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 
 Json = dict[str, Any]
 Given = TypeVar("Given")

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.models.causal.prompts import default_template
 from pollice.models.pretrained.architecture import bundled
 

@@ -31,7 +31,8 @@ from rounds import (
 )
 from scipy.special import softmax
 
-from pollice.data.reading import Dataset, read_dataset
+from pollice.data.dataset import Dataset
+from pollice.data.reading import read_dataset
 from pollice.judging.comparison import compare
 from pollice.judging.metrics import evaluate
 from pollice.models.pretrained.sources import resolve_checkpoint
@@ -54,7 +55,7 @@ CONTENDERS = [
 
 def pollice_trainer(job: Json) -> Judge:
     """The default recipe."""
-    from pollice.method import create_method
+    from pollice.methods import create_method
 
     options = {name: job[name] for name in ("checkpoint", "epochs", "seed", "max_tokens")}
     method = create_method("finetune", {**options, "device": "cpu"})

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pollice.cli.commands import main
-from pollice.method import find_method, method_names
-from pollice.runs.run import DataSource, Experiment, run_experiment
+from pollice.methods import find_method, method_names
+from pollice.runs.experiment import DataSource, Experiment
+from pollice.runs.run import run_experiment
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 

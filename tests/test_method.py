@@ -7,7 +7,8 @@ import pytest
 
 from conftest import InstallMethod
 from pollice.errors import OptionError
-from pollice.method import create_method, find_method, method_names, method_options, options_of
+from pollice.method import options_of
+from pollice.methods import create_method, find_method, method_names, method_options
 
 OWN = ("baseline", "features", "finetune", "prompt")
 THEIRS = '''

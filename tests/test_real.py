@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pollice.data.reading import Dataset, read_dataset
+from pollice.data.dataset import Dataset
+from pollice.data.reading import read_dataset
 from pollice.data.splits import SplitOptions, sample, split
 from pollice.judging.metrics import evaluate
-from pollice.method import create_method, options_of
+from pollice.method import options_of
+from pollice.methods import create_method
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.pretrained.weights import TextTokenizer
-from pollice.predictions.table import Predictions, predict
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.predictions.predict import predict
+from pollice.predictions.table import Predictions
+from pollice.runs.experiment import read_experiment
 from pollice.runs.predictors import load_predictor, save_predictor
-from pollice.runs.run import read_experiment, run_experiment
+from pollice.runs.run import run_experiment
 
 REAL_OPTIONS = {
     "features": {},

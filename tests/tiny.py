@@ -50,9 +50,9 @@ from transformers import (
     RobertaModel,
 )
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.models.causal.prompts import default_template
-from pollice.models.pretrained.weights import quiet
+from pollice.models.pretrained.devices import quiet
 
 # In products this small, threads would only wait for each other.
 torch.set_num_threads(1)

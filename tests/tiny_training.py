@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pollice.data.reading import Dataset
-from pollice.models.encoder.classifiers import Reader
-from pollice.models.pretrained.weights import TextTokenizer, load_classifier
+from pollice.data.dataset import Dataset
+from pollice.models.encoder.reader import Reader
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import load_classifier
 from pollice.models.training.loop import Job, train_classifier
 from pollice.models.training.options import TrainingOptions
 from pollice.models.training.peers import connect

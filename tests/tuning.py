@@ -9,10 +9,10 @@ import mistral_common
 import torch
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.methods.lora import Lora
 from pollice.models.causal.tuned_scorer import TunedScorer
-from pollice.models.pretrained.weights import quiet
+from pollice.models.pretrained.devices import quiet
 from tiny import opinions
 
 ROWS = opinions(124)

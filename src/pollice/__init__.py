@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pollice.data.reading import Dataset as Dataset
+    from pollice.data.dataset import Dataset as Dataset
     from pollice.data.reading import ReadOptions as ReadOptions
     from pollice.data.reading import read_dataset as read_dataset
     from pollice.data.reading import read_texts as read_texts
@@ -13,49 +13,49 @@ if TYPE_CHECKING:
     from pollice.data.splits import split as split
     from pollice.errors import PolliceError as PolliceError
     from pollice.errors import UserError as UserError
-    from pollice.judging.comparison import Comparison as Comparison
-    from pollice.judging.comparison import Pair as Pair
     from pollice.judging.comparison import compare as compare
     from pollice.judging.metrics import Evaluation as Evaluation
     from pollice.judging.metrics import evaluate as evaluate
+    from pollice.judging.results import Comparison as Comparison
+    from pollice.judging.results import Pair as Pair
+    from pollice.judging.results import Report as Report
     from pollice.method import Method as Method
-    from pollice.method import create_method as create_method
-    from pollice.method import method_names as method_names
+    from pollice.methods import create_method as create_method
+    from pollice.methods import method_names as method_names
+    from pollice.predictions.predict import predict as predict
+    from pollice.predictions.predictor import Predictor as Predictor
+    from pollice.predictions.predictor import Scores as Scores
     from pollice.predictions.table import Predictions as Predictions
-    from pollice.predictions.table import Predictor as Predictor
-    from pollice.predictions.table import Scores as Scores
-    from pollice.predictions.table import predict as predict
-    from pollice.report import Report as Report
     from pollice.report import write_report as write_report
+    from pollice.runs.experiment import DataSource as DataSource
+    from pollice.runs.experiment import Experiment as Experiment
     from pollice.runs.predictors import load_predictor as load_predictor
     from pollice.runs.predictors import save_predictor as save_predictor
-    from pollice.runs.run import DataSource as DataSource
-    from pollice.runs.run import Experiment as Experiment
     from pollice.runs.run import run_experiment as run_experiment
 
 _HOMES = {
-    "Comparison": "judging.comparison",
-    "DataSource": "runs.run",
-    "Dataset": "data.reading",
+    "Comparison": "judging.results",
+    "DataSource": "runs.experiment",
+    "Dataset": "data.dataset",
     "Evaluation": "judging.metrics",
-    "Experiment": "runs.run",
+    "Experiment": "runs.experiment",
     "Method": "method",
-    "Pair": "judging.comparison",
+    "Pair": "judging.results",
     "PolliceError": "errors",
     "Predictions": "predictions.table",
-    "Predictor": "predictions.table",
+    "Predictor": "predictions.predictor",
     "ReadOptions": "data.reading",
-    "Report": "report",
-    "Scores": "predictions.table",
+    "Report": "judging.results",
+    "Scores": "predictions.predictor",
     "Split": "data.splits",
     "SplitOptions": "data.splits",
     "UserError": "errors",
     "compare": "judging.comparison",
-    "create_method": "method",
+    "create_method": "methods",
     "evaluate": "judging.metrics",
     "load_predictor": "runs.predictors",
-    "method_names": "method",
-    "predict": "predictions.table",
+    "method_names": "methods",
+    "predict": "predictions.predict",
     "read_dataset": "data.reading",
     "read_texts": "data.reading",
     "run_experiment": "runs.run",

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.data.splits import SplitOptions, split
-from pollice.method import create_method
+from pollice.methods import create_method
 
 
 class OpinionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes no types

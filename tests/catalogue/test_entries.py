@@ -17,11 +17,11 @@ from pollice.catalogue.entries import (
     entries,
     fetch,
     fetch_dataset,
-    fetch_hub,
     read_entries,
 )
-from pollice.catalogue.wheels import cache_folder
+from pollice.catalogue.hub import fetch_hub
 from pollice.errors import SourceError
+from pollice.system.folders import cache_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

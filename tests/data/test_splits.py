@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pollice.data.dataset import Dataset
 from pollice.data.duplicates import find_duplicates
-from pollice.data.reading import Dataset
-from pollice.data.splits import Split, SplitOptions, sample, split, summarize
+from pollice.data.splits import Split, SplitOptions, sample, split
+from pollice.data.summary import summarize
 from pollice.errors import SplitError
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from pollice.errors import PredictionsError
-from pollice.judging.comparison import Comparison, Pair, compare
+from pollice.judging.comparison import compare
+from pollice.judging.results import Comparison, Pair
 from pollice.predictions.table import Predictions, ids_sha256
 
 LABELS = ("negative", "positive")

@@ -1,7 +1,5 @@
+from pollice.judging.results import Pair, turn
 from report_samples import five_methods, simple_report
-
-from pollice.judging.comparison import Pair
-from pollice.judging.results import turn
 
 PAIR = Pair(
     a="x",

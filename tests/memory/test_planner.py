@@ -11,7 +11,8 @@ from pollice.errors import MemoryPlanError, OptionError
 from pollice.memory import planner
 from pollice.memory.footprint import CORE_LIBRARIES, CPU_LIBRARIES, MIB, Lengths
 from pollice.memory.planner import Candidate, MemoryPlan, check_plan, plan_memory, read_size, table
-from pollice.method import Method, create_method, find_method, method_names
+from pollice.method import Method
+from pollice.methods import create_method, find_method, method_names
 from pollice.system.measuring import resident_bytes
 from tiny import tiny_encoder
 

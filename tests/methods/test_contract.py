@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pollice.data.reading import Dataset
-from pollice.method import Method, create_method, method_names, options_of
-from pollice.predictions.table import Predictor
+from pollice.data.dataset import Dataset
+from pollice.method import Method, options_of
+from pollice.methods import create_method, method_names
+from pollice.predictions.predictor import Predictor
 from pollice.runs.predictors import load_predictor, save_predictor
 from pollice.system.folders import file_sha256
 from tiny import opinions, taught_entailment, tiny_causal, tiny_encoder

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pollice.errors import PredictionsError
-from pollice.predictions.table import Predictions, Predictor, Scores, ids_sha256, predict
+from pollice.predictions.predict import predict
+from pollice.predictions.predictor import Predictor, Scores
+from pollice.predictions.table import Predictions, ids_sha256
 from pollice.system.progress import Advance, listening
 
 NAN = float("nan")

@@ -3,7 +3,11 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
+
 from hostile import hostile_report
+from pollice.judging.results import Report
+from pollice.report import to_html
+from pollice.report.html import matrix, options, split_text
 from report_samples import (
     five_methods,
     method_report,
@@ -12,9 +16,6 @@ from report_samples import (
     simple_report,
     training_log,
 )
-
-from pollice.report import Report, to_html
-from pollice.report.html import matrix, options, split_text
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 SIX = ("anger", "fear", "joy", "love", "sadness", "surprise")

@@ -2,10 +2,9 @@ import re
 from dataclasses import replace
 
 from hostile import hostile_report
-from report_samples import five_methods, simple_report
-
 from pollice.report import headline, to_markdown
 from pollice.report.markdown import escape
+from report_samples import five_methods, simple_report
 
 
 def test_escape_leaves_no_markup() -> None:

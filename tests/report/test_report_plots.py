@@ -2,6 +2,9 @@ import math
 
 import pytest
 from markupsafe import Markup
+
+from pollice.judging.results import Cost
+from pollice.report import plots, svg
 from report_samples import (
     five_methods,
     method_report,
@@ -10,8 +13,6 @@ from report_samples import (
     simple_report,
     training_log,
 )
-
-from pollice.report import Cost, plots, svg
 
 
 def test_learning_plots_of_a_full_log() -> None:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from report_samples import five_methods, method_report, predictions, probed_methods, report_of
 from rich.console import Console
 
 from pollice.judging.comparison import compare
 from pollice.judging.metrics import evaluate
-from pollice.report import Canary, Report, headline, show, to_html, to_json, to_markdown, wording
+from pollice.judging.results import Canary, Report
+from pollice.report import headline, show, to_html, to_json, to_markdown, wording
 from pollice.report.sections import canary_verdict, sections
+from report_samples import five_methods, method_report, predictions, probed_methods, report_of
 
 
 def on_a_terminal(report: Report) -> str:

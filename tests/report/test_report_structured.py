@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import hostile_report
-from report_samples import five_methods, method_report, predictions, report_of
 
-from pollice.report import Report, to_json, write_report
+from hostile import hostile_report
+from pollice.judging.results import Report
+from pollice.report import to_json, write_report
+from report_samples import five_methods, method_report, predictions, report_of
 
 METHOD = {
     *("method", "options", "labels_used", "accuracy", "accuracy_interval", "per_label"),

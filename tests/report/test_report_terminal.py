@@ -1,11 +1,12 @@
 import io
 
 import pytest
-from hostile import hostile_report
-from report_samples import five_methods, simple_report
 from rich.console import Console
 
-from pollice.report import Report, headline, show, wording
+from hostile import hostile_report
+from pollice.judging.results import Report
+from pollice.report import headline, show, wording
+from report_samples import five_methods, simple_report
 
 
 def shown(report: Report, width: int) -> str:

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
 import pytest
-from report_samples import five_methods, method_report, predictions, report_of, simple_report
 
-from pollice.judging.comparison import Comparison, Pair, Verdict
-from pollice.report import Report, headline, resolution, wording
+from pollice.judging.results import Comparison, Pair, Report, Verdict
+from pollice.report import headline, resolution, wording
+from report_samples import five_methods, method_report, predictions, report_of, simple_report
 
 
 def pair(b: str, difference: float, verdict: Verdict, p: float) -> Pair:

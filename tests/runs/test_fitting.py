@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.data.splits import Split, split
 from pollice.errors import MemoryPlanError
 from pollice.memory.footprint import MIB
 from pollice.memory.planner import plan_memory
-from pollice.method import Method, create_method
+from pollice.method import Method
+from pollice.methods import create_method
 from pollice.runs.fitting import (
     PLAN,
     WORK,

@@ -11,7 +11,8 @@ import pytest
 
 from pollice.errors import RunError
 from pollice.runs import folder
-from pollice.runs.folder import FirstProcess, leave, unclaim_folder, wait_for_leaving, working_in
+from pollice.runs.folder import unclaim_folder, working_in
+from pollice.runs.sharing import FirstProcess, leave, wait_for_leaving
 
 HOLDER = """
 import sys, time

@@ -9,7 +9,7 @@ import pytest
 
 import tiny
 from conftest import Invoke
-from pollice.data.reading import Dataset, TextTable
+from pollice.data.dataset import Dataset, TextTable
 from pollice.errors import DataError, OptionError
 from pollice.runs.labelling import label_names_of, label_texts, sentence
 

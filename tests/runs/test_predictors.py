@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import RunError
-from pollice.method import create_method
-from pollice.predictions.table import Predictor
+from pollice.methods import create_method
+from pollice.predictions.predictor import Predictor
 from pollice.runs import predictors
 from pollice.system.folders import is_complete, read_manifest, write_manifest
 

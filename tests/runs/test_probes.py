@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from conftest import InstallMethod
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import OptionError
+from pollice.judging.attack import injections
+from pollice.judging.canary import judge_canary, shuffle_labels
+from pollice.judging.results import Report
 from pollice.methods.baseline import Baseline
 from pollice.predictions.table import Predictions
-from pollice.report import Report
-from pollice.runs.probes import injections, judge_canary, shuffle_labels
-from pollice.runs.run import DataSource, Experiment, default_folder, run_experiment
+from pollice.runs.experiment import DataSource, Experiment, default_folder
+from pollice.runs.run import run_experiment
 
 LEAK = '''
 from pydantic.dataclasses import dataclass

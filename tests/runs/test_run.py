@@ -15,9 +15,10 @@ from conftest import InstallMethod
 from pollice.data.splits import SplitOptions
 from pollice.errors import OptionError, PolliceError, RunError, SplitError
 from pollice.predictions.table import Predictions
+from pollice.runs.experiment import DataSource, Experiment, default_folder, read_experiment
 from pollice.runs.folder import read_toml
 from pollice.runs.predictors import load_predictor
-from pollice.runs.run import DataSource, Experiment, default_folder, read_experiment, run_experiment
+from pollice.runs.run import run_experiment
 from pollice.system.folders import is_complete
 
 RUN_FILES = [

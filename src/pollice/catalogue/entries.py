@@ -3,41 +3,20 @@
 Knows nothing about what is inside the fetched files.
 """
 
-import errno
 import hashlib
 import logging
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
-from pollice.catalogue.wheels import (
-    MEGABYTE,
-    Joined,
-    Wheel,
-    cache_folder,
-    fetch_files,
-    full_disk_said,
-    keep_folder,
-)
+from pollice.catalogue.hub import HUB_FILES, Kind, fetch_snapshot
+from pollice.catalogue.wheels import Joined, Wheel, fetch_files
 from pollice.errors import SourceError, did_you_mean
-from pollice.system.progress import Advance, stage
-
-Kind = Literal["checkpoint", "dataset"]
-
-HUB_PREFIX = "hub:"
-_HUB_REFERENCE = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
-# Only these are asked of the Hub: no pickled weights, and none of the formats that repeat them.
-_HUB_FILES: Mapping[Kind, tuple[str, ...]] = {
-    "checkpoint": ("*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"),
-    "dataset": ("*.csv", "*.csv.*", "*.jsonl", "*.jsonl.*", "*.parquet", "*.tsv", "*.tsv.*"),
-}
-_HUB_REPEATS = ("consolidated*", "onnx/*", "openvino/*", "original/*")
+from pollice.system.folders import cache_folder, keep_folder
 
 logger = logging.getLogger("pollice")
 
@@ -151,8 +130,8 @@ def fetch(name: str) -> Path:
 def fetch_entry(entry: Entry) -> Path:
     """Return the folder of ``entry``'s files, as ``fetch`` does."""
     if entry.hub is not None:
-        patterns = entry.files or _HUB_FILES[entry.kind]
-        return _fetch_snapshot(entry.hub, entry.kind, patterns, entry.size)
+        patterns = entry.files or HUB_FILES[entry.kind]
+        return fetch_snapshot(entry.hub, entry.kind, patterns, entry.size)
 
     def fill(folder: Path) -> Mapping[str, Any]:
         logger.info("Fetching %s (%s), licence: %s", entry.name, entry.description, entry.licence)
@@ -180,101 +159,3 @@ def _sole_file(folder: Path, entry: Entry) -> Path:
     if entry.hub is None and len(entry.files) == 1:
         return folder / Path(entry.files[0]).name
     return folder
-
-
-def fetch_hub(reference: str, kind: Kind) -> Path:
-    """Return the folder of ``hub:owner/name@revision``, fetched if need be.
-
-    It lies in the Hub's own cache; HF_ENDPOINT and HF_HUB_OFFLINE are obeyed. Raises
-    SourceError without a revision, and when the files cannot be had.
-    """
-    if _HUB_REFERENCE.fullmatch(reference) is None:
-        raise SourceError(
-            f"A {kind} on the Hub is named hub:owner/name@revision and '{reference}' was given: "
-            "add the revision, best the 40 hexadecimal digits of a commit."
-        )
-    return _fetch_snapshot(reference.removeprefix(HUB_PREFIX), kind, _HUB_FILES[kind], None)
-
-
-def _fetch_snapshot(pinned: str, kind: Kind, patterns: Sequence[str], size: int | None) -> Path:
-    """Fetch the matching files of ``owner/name@revision``, ``size`` bytes in all."""
-    # Imported here: the client takes a while to import, and most commands fetch nothing.
-    from huggingface_hub import constants, snapshot_download
-
-    repository, revision = pinned.split("@")
-    total = None if size is None else -(-size // MEGABYTE)
-    with (
-        stage(f"Fetching {repository}", total, "MB") as advance,
-        full_disk_said(Path(constants.HF_HUB_CACHE), variable="HF_HOME"),
-    ):
-        try:
-            found = snapshot_download(
-                repository,
-                repo_type="model" if kind == "checkpoint" else "dataset",
-                revision=revision,
-                allow_patterns=list(patterns),
-                ignore_patterns=list(_HUB_REPEATS),
-                tqdm_class=_counting_bar(advance),
-            )
-        # The client lets the errors of its HTTP library through, and which library that is
-        # differs from version to version.
-        except Exception as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise
-            raise SourceError(_hub_failure(kind, pinned, error)) from error
-    needed = "*.safetensors" if kind == "checkpoint" else "*.*"
-    if not any(Path(found).rglob(needed)):
-        raise SourceError(
-            f"The {kind} {pinned} holds no {needed}, which is what is read: "
-            "name another revision, or a local folder."
-        )
-    return Path(found)
-
-
-def _hub_failure(kind: Kind, pinned: str, error: Exception) -> str:
-    from huggingface_hub import errors
-
-    repository, revision = pinned.split("@")
-    match error:
-        case errors.GatedRepoError():
-            return (
-                f"The {kind} {repository} is given only to those who accepted its terms: accept "
-                "them on its page of the Hub and set HF_TOKEN, or name a local folder instead."
-            )
-        case errors.RepositoryNotFoundError():
-            return (
-                f"The Hub has no {kind} {repository}, or shows it only with a token: check the "
-                "name, or set HF_TOKEN."
-            )
-        case errors.RevisionNotFoundError():
-            return f"The {kind} {repository} has no revision '{revision}' on the Hub: check it."
-        case errors.LocalEntryNotFoundError():
-            return (
-                f"The Hub cannot be reached and {pinned} is not in its cache: check the network, "
-                "HF_ENDPOINT and HF_HUB_OFFLINE, or name a local folder instead."
-            )
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return f"The Hub did not give {pinned} ({reason}): try again, or name a local folder instead."
-
-
-def _counting_bar(advance: Advance) -> type:
-    """Return the class of a bar that shows nothing and says the megabytes written."""
-    from huggingface_hub.utils.tqdm import tqdm
-
-    lock = Lock()
-    written = 0
-
-    class CountingBar(tqdm):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            # The client also opens a bar for bytes received and one for files.
-            self.counts = options.get("name") == "huggingface_hub.snapshot_download"
-            super().__init__(*args, **{**options, "disable": True})  # type: ignore[no-untyped-call]
-
-        def update(self, n: float | None = 1) -> None:
-            nonlocal written
-            if self.counts:
-                with lock:
-                    before, written = written, written + int(n or 0)
-                    advance(written // MEGABYTE - before // MEGABYTE)
-
-    return CountingBar

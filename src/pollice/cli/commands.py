@@ -22,8 +22,8 @@ from pollice.system import processes
 
 if TYPE_CHECKING:
     from pollice.data.reading import ReadOptions
+    from pollice.judging.results import Report
     from pollice.memory.footprint import Lengths
-    from pollice.report import Report
 
 
 def main() -> None:
@@ -116,7 +116,8 @@ def _read_options(given: Mapping[str, Any]) -> "ReadOptions":
 def _run(
     content: Mapping[str, Any], place: str, out: Path | None, given: Mapping[str, Any]
 ) -> Path:
-    from pollice.runs.run import default_folder, read_experiment, run_experiment
+    from pollice.runs.experiment import default_folder, read_experiment
+    from pollice.runs.run import run_experiment
 
     experiment = read_experiment(content, place)
     folder = out or default_folder(experiment)
@@ -164,7 +165,7 @@ def predict(
     from pollice.data.reading import read_texts
     from pollice.judging.metrics import abstain, check_threshold
     from pollice.predictions.files import check_output, write_predictions
-    from pollice.predictions.table import predict as predict_texts
+    from pollice.predictions.predict import predict as predict_texts
     from pollice.runs.predictors import load_predictor
     from pollice.system.folders import write_atomically
 
@@ -271,7 +272,7 @@ def data(source: str, as_json: bool, **given: Any) -> None:
 
     from pollice.cli.listings import show_summary
     from pollice.data.reading import read_dataset
-    from pollice.data.splits import summarize
+    from pollice.data.summary import summarize
 
     with _working():
         summary = summarize(read_dataset(source, _read_options(given)))
@@ -347,7 +348,7 @@ def plan(method: str, settings: tuple[str, ...], as_json: bool, **given: Any) ->
     `train` take the first two by themselves, since they leave the numbers as they are.
     """
     from pollice.memory import planner
-    from pollice.method import create_method
+    from pollice.methods import create_method
 
     model = () if given["model"] is None else (f"{method}.checkpoint={given['model']}",)
     asked = create_method(method, options_of(method, (*model, *settings)))

@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pollice.catalogue.entries import Entry
-from pollice.data.splits import DatasetSummary
+from pollice.data.summary import DatasetSummary
 from pollice.errors import OptionError
-from pollice.method import find_method, method_names, method_options
+from pollice.methods import find_method, method_names, method_options
 
 if TYPE_CHECKING:
     from pollice.models.pretrained.architecture import Anatomy

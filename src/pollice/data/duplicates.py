@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
 
 from pollice.data.cleaning import normalize
@@ -75,6 +74,9 @@ class _NearDuplicates:
 
     def sign(self, advance: Advance) -> tuple[list[int], NDArray[np.uint32]]:
         """Return the rows long enough for shingles and their signatures ``(rows, hashes)``."""
+        # Imported here: it brings scipy along, which the types of a result do without.
+        from datasketch import MinHash
+
         empty = MinHash(num_perm=_BAND * _BANDS, hashfunc=int)
         rows, signatures = [], [np.zeros((0, _BAND * _BANDS), np.uint32)]
         for row in range(len(self.texts)):

@@ -26,8 +26,6 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST_FIELD = 2**31 - 1
 _BYTES_A_VALUE = 64  # what the shortest string costs in Python, with its place in a list
-
-
 Choose = Callable[[Sequence[str]], Sequence[str]]
 """Given the names of all columns, returns those to read."""
 

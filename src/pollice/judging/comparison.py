@@ -6,17 +6,16 @@ Knows nothing about models or metrics: it needs only who was right on which row.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from math import ceil, fsum, sqrt
 from statistics import NormalDist, median
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from pollice.errors import PredictionsError
+from pollice.judging.results import Comparison, Pair, Verdict
 from pollice.predictions.table import Predictions, ids_sha256
 
 BoolArray = NDArray[np.bool_]
@@ -24,48 +23,6 @@ BoolArray = NDArray[np.bool_]
 _LEVEL = 0.05
 _RESAMPLES = 10_000
 _FEWEST_DISCORDANT = 6  # with five, all one way, the exact p is still 2 / 2**5 = 0.0625
-
-Verdict = Literal["better", "worse", "not distinguishable"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """Method ``a`` against method ``b``, row by row."""
-
-    a: str
-    b: str
-    difference: float
-    """The accuracy of ``a`` less that of ``b``."""
-    interval: tuple[float, float]
-    """95 % percentile interval of the paired bootstrap over rows (Efron 1979), 10,000 resamples."""
-    p_value: float
-    """Exact two-sided McNemar test: binomial on the rows where only one was right."""
-    p_adjusted: float
-    """After Holm (1979, Scand. J. Statist. 6, p. 65) over all pairs."""
-    verdict: Verdict
-    """Of ``a`` against ``b``; "better" and "worse" need ``p_adjusted`` < 0.05."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Every pair of methods on the same test rows."""
-
-    rows: int
-    test_ids_sha256: str
-    pairs: tuple[Pair, ...]
-    """In the order of the runs: each with every later one."""
-    ranking: tuple[str, ...]
-    """By accuracy, then log loss, then name. The order of two names is no verdict."""
-    smallest_detectable_difference: float
-    """The smallest observed accuracy difference that these rows could call significant.
-
-    With d discordant rows (the median over the pairs, at least 6), an exact McNemar test has
-    p < 0.05 once the fewer side has at most k rows, where k is the largest with
-    2 P(Binomial(d, 1/2) <= k) < 0.05; the figure is (d - 2k) / rows, before Holm. With one run
-    nothing is paired: it is 1.96 sqrt(2 p (1 - p) / rows) at its accuracy p (two independent
-    proportions; Fleiss 1981, ch. 2), at least 6 / rows. A true difference of this size is shown
-    about every second time only; 80 % power needs about 1.4 times as much. At most 1.0.
-    """
 
 
 def compare(runs: Mapping[str, Predictions], *, seed: int = 0) -> Comparison:

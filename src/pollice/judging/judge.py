@@ -14,11 +14,22 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import TypeAdapter
 
-from pollice.data.reading import Dataset
-from pollice.judging.comparison import Comparison, Pair, compare
+from pollice.data.dataset import Dataset
+from pollice.judging.comparison import compare
 from pollice.judging.metrics import Evaluation, abstain, evaluate
+from pollice.judging.results import (
+    Attack,
+    Canary,
+    Comparison,
+    Cost,
+    DataReport,
+    MethodReport,
+    Mistake,
+    Pair,
+    Report,
+    Spread,
+)
 from pollice.predictions.table import Predictions
-from pollice.report import Attack, Canary, Cost, DataReport, MethodReport, Mistake, Report, Spread
 
 T = TypeVar("T")
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pollice.errors import OptionError, PredictionsError
-from pollice.predictions.table import FloatArray, Predictions
+from pollice.predictions.predictor import FloatArray
+from pollice.predictions.table import Predictions
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

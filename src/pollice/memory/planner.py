@@ -173,7 +173,7 @@ def _case(method: Method, options: Mapping[str, Any], lengths: Lengths) -> Case:
         return case
     # Imported here: a comparison of methods without a checkpoint needs no torch.
     from pollice.models.pretrained.architecture import inspect_checkpoint, planned_device
-    from pollice.models.pretrained.quantization import FOUR_BIT_NEEDS_CUDA
+    from pollice.models.pretrained.weights import FOUR_BIT_NEEDS_CUDA
 
     cuda, number_bytes = planned_device(options.get("device", "auto"), options.get("dtype", "auto"))
     if options.get("weights") == "nf4" and not cuda:

@@ -1,1 +1,132 @@
-"""Ways to learn: one file is one method, and its file name is its name."""
+"""Ways to learn: one file is one method, and its file name is its name. Here they are found.
+
+Knows nothing about any one method: its file is imported when somebody asks for it.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pollice.errors import OptionError, did_you_mean
+from pollice.method import ENTRY_POINTS, Method
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option of a method, for help texts."""
+
+    name: str
+    type: str
+    default: Any
+    description: str
+    required: bool = False
+    """Whether it has no default and must be given."""
+
+
+@cache
+def method_names() -> tuple[str, ...]:
+    """Return the names of all methods: our own files, then the entry points of others."""
+    own = sorted(module.name for module in iter_modules(__path__))
+    return (*own, *sorted(entry_points(group=ENTRY_POINTS).names))
+
+
+@cache
+def find_method(name: str) -> type[Method]:
+    """Return the method of a name; raise `OptionError` with the nearest name if there is none."""
+    if name not in method_names():
+        raise OptionError(
+            f"There is no method '{name}'.{did_you_mean(name, method_names())} "
+            f"The methods are: {', '.join(method_names())}."
+        )
+    foreign = entry_points(group=ENTRY_POINTS, name=name)
+    method: type[Method] = (
+        next(iter(foreign)).load() if foreign else _own_method(f"pollice.methods.{name}")
+    )
+    return method
+
+
+def _own_method(module_name: str) -> type[Method]:
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"Method '{module_name.rpartition('.')[2]}' needs {error.name}, which is not "
+            "installed. Install it with: pip install 'pollice[models]'."
+        ) from error
+    (method,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module_name
+    )
+    return method
+
+
+def create_method(name: str, options: Mapping[str, Any]) -> Method:
+    """Return a method with its options checked.
+
+    Raises:
+        OptionError: an unknown method or option, or a value outside the option's range.
+    """
+    method = find_method(name)
+    known = [option.name for option in method_options(name)]
+    for option in options:
+        if option not in known:
+            raise OptionError(
+                f"Method '{name}' has no option '{option}'.{did_you_mean(option, known)} "
+                f"Its options are: {', '.join(known)}."
+            )
+    try:
+        return TypeAdapter(method).validate_python(dict(options))
+    except ValidationError as error:
+        raise OptionError(_explain(name, error)) from None
+
+
+def _explain(name: str, error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    if problem["type"] == "missing":
+        (option,) = problem["loc"]
+        meaning = _description(find_method(name), str(option)).removesuffix(".")
+        return (
+            f"Method '{name}' needs the option {option}, which has no default: {meaning}. "
+            f"Give it, for example with --set {name}.{option}=VALUE. See: pollice methods {name}."
+        )
+    place = ".".join([name, *(str(part) for part in problem["loc"] if part != name)])
+    rule = re.sub(r"^(Input|Value) (should|error)", r"its value \2", problem["msg"])
+    rule = rule.replace("its value error, ", "")
+    return f"Option {place} is {problem['input']!r}, but {rule}. See: pollice methods {name}."
+
+
+def method_options(name: str) -> tuple[Option, ...]:
+    """Return the options of a method, for help texts."""
+    fields: Mapping[str, Any] = find_method(name).__pydantic_fields__  # type: ignore[attr-defined]  # pydantic adds it
+    return tuple(
+        Option(
+            name=option,
+            type=_type_name(field.annotation),
+            default=None if field.is_required() else field.get_default(call_default_factory=True),
+            description=_description(find_method(name), option),
+            required=field.is_required(),
+        )
+        for option, field in fields.items()
+    )
+
+
+def _description(method: type[Method], option: str) -> str:
+    """Return an option's docstring, which pydantic keeps with the class that declares it only."""
+    declared = (vars(owner).get("__pydantic_fields__", {}).get(option) for owner in method.__mro__)
+    found = next((field.description for field in declared if field and field.description), "")
+    return " ".join(found.split())
+
+
+def _type_name(annotation: Any) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    text = re.sub(r"typing\.|collections\.abc\.", "", text)
+    literal = re.fullmatch(r"Literal\[(.*)\]", text)
+    return literal.group(1).replace(", ", " | ") if literal else text

@@ -11,11 +11,11 @@ from pydantic.dataclasses import dataclass
 from safetensors.numpy import load_file, save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import DataError
 from pollice.method import OPTIONS, Method
 from pollice.models.linear_head import LinearHead, fit_head
-from pollice.predictions.table import Predictor, Scores
+from pollice.predictions.predictor import Predictor, Scores
 from pollice.system.progress import stage
 
 _STRENGTHS = (1.0, 4.0, 16.0, 64.0)

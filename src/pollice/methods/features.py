@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.method import OPTIONS, Method
-from pollice.models.encoder.classifiers import Pooling, TextEncoder, VectorClassifier
+from pollice.models.encoder.classifiers import VectorClassifier
+from pollice.models.encoder.vectors import Pooling, TextEncoder
 from pollice.models.linear_head import fit_head
+from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.training.options import ReadingOptions
 from pollice.system.progress import stage
 
 _CHUNK_ROWS = 128

@@ -6,17 +6,14 @@ from typing import Any
 import torch
 from pydantic.dataclasses import dataclass
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.method import OPTIONS, Method
-from pollice.models.encoder.classifiers import Reader, SequenceClassifier, check_max_tokens
+from pollice.models.encoder.classifiers import SequenceClassifier
+from pollice.models.encoder.reader import Reader, check_max_tokens
+from pollice.models.pretrained.devices import resolve_device, resolve_dtype
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.pretrained.weights import (
-    TextTokenizer,
-    dropout_options,
-    load_classifier,
-    resolve_device,
-    resolve_dtype,
-)
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import dropout_options, load_classifier
 from pollice.models.training.loop import Job, train_classifier
 from pollice.models.training.optimizers import prepare_optimizer
 from pollice.models.training.options import TrainingOptions

@@ -5,20 +5,20 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import TrainingError
 from pollice.method import OPTIONS, Method, options_of
 from pollice.models.calibration import draw_rows, learn_calibration
 from pollice.models.causal import adapters
-from pollice.models.causal.label_scorer import AskingOptions, LabelPrompt
+from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt
 from pollice.models.causal.prompts import assemble
 from pollice.models.causal.tuned_scorer import Shipping, TunedModel, TunedScorer
 from pollice.models.hugging_face.prompt_rows import AskedRows, ask_rows
 from pollice.models.hugging_face.sft import Tuning, tune
 from pollice.models.hugging_face.tuning import WITHOUT_INFLUENCE, TuningOptions
-from pollice.models.pretrained.quantization import check_four_bit, load_language_model
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.pretrained.weights import TextTokenizer
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import check_four_bit, load_language_model
 from pollice.models.training.optimizers import prepare_optimizer
 
 _CHECKED_TEXTS = 8

@@ -7,14 +7,14 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
 from pollice.models.calibration import draw_rows, learn_calibration
 from pollice.models.causal.prompts import hypotheses
 from pollice.models.encoder.entailment import EntailmentModel, EntailmentScorer
+from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.training.options import ReadingOptions
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)

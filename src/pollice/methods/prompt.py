@@ -8,15 +8,16 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
 from pollice.models.batching import cut
 from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
-from pollice.models.causal.label_scorer import AskingOptions, LabelScorer
+from pollice.models.causal.label_prompt import AskingOptions
+from pollice.models.causal.label_scorer import LabelScorer
 from pollice.models.causal.prompts import Example, assemble, without_control_words
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.pretrained.weights import TextTokenizer
+from pollice.models.pretrained.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)

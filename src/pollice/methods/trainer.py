@@ -11,14 +11,16 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from pollice.catalogue.hub import push, reserve
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.method import OPTIONS, Method, options_of
-from pollice.models.encoder.classifiers import Reader, SequenceClassifier, check_max_tokens
+from pollice.models.encoder.classifiers import SequenceClassifier
+from pollice.models.encoder.reader import Reader, check_max_tokens
 from pollice.models.hugging_face.options import WITHOUT_INFLUENCE, TrainerOptions, check_trackers
 from pollice.models.hugging_face.steps import Job
 from pollice.models.hugging_face.trainer import train_classifier
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.pretrained.weights import TextTokenizer, dropout_options, load_classifier
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import dropout_options, load_classifier
 from pollice.models.training.optimizers import prepare_optimizer
 from pollice.models.training.peers import is_first
 from pollice.models.training.rows import read_rows

@@ -15,10 +15,10 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 from sklearn.mixture import GaussianMixture
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import PromptError
 from pollice.models.linear_head import LinearHead, fit_head
-from pollice.predictions.table import Scores
+from pollice.predictions.predictor import Scores
 from pollice.system.progress import stage
 
 Step = Literal["raw", "batch", "platt", "probe"]

@@ -4,8 +4,7 @@ Knows nothing about models, and nothing about metrics.
 """
 
 import hashlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -16,61 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pollice.errors import PredictionsError
-from pollice.system.measuring import release_memory
-from pollice.system.progress import stage
+from pollice.predictions.predictor import FloatArray
 
-FloatArray = NDArray[np.float64]
-
-_CHUNK_ROWS = 128  # enough for batches of like length; few enough for flat memory and progress
 _COLUMN = "probability:"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """What a predictor says of some texts."""
-
-    probabilities: FloatArray
-    """``(texts, labels)``; rows sum to 1."""
-    tokens: NDArray[np.int64]
-    """``(texts,)``: the tokens of each text that the model read."""
-    truncated: NDArray[np.bool_]
-    """``(texts,)``: whether part of the text was cut off before the model read it."""
-    variants: Mapping[str, FloatArray] = field(default_factory=dict)
-    """Other probabilities from the same pass, such as those before calibration."""
-
-
-class Predictor(ABC):
-    """Gives every text a probability for every label."""
-
-    label_names: tuple[str, ...]
-    """The order of the probability columns."""
-
-    @abstractmethod
-    def score(self, texts: Sequence[str]) -> Scores:
-        """Score texts in one pass. The scores of a text do not depend on its neighbours."""
-
-    def predict_proba(self, texts: Sequence[str]) -> FloatArray:
-        """Return probabilities as ``(texts, labels)``; rows sum to 1."""
-        return self.score(texts).probabilities
-
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write all that `load` needs into an existing, empty folder."""
-
-    @classmethod
-    @abstractmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; the loaded predictor gives the same scores."""
-
-    @property
-    def parameters(self) -> int:
-        """The number of weights that a prediction uses."""
-        return 0
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """What `fit` decided or found, for the report: plain JSON values by name."""
-        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,43 +171,3 @@ def _column(table: Any, name: str, default: NDArray[Any]) -> NDArray[Any]:
 def ids_sha256(ids: Iterable[str]) -> str:
     """Return the sha256 of the sorted ids, one a line: the name of a set of rows."""
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
-
-
-def predict(
-    predictor: Predictor,
-    texts: Sequence[str],
-    *,
-    ids: Sequence[str] | None = None,
-    gold: Sequence[str] | None = None,
-    description: str = "judging",
-) -> Predictions:
-    """Score every text and return the predictions table, in the order of the texts."""
-    with stage(description, total=len(texts)) as advance:
-        parts = []
-        for chunk in _chunks(texts):
-            parts.append(predictor.score(chunk))
-            release_memory()
-            advance(len(chunk))
-    labels = len(predictor.label_names)
-    empty = Scores(
-        probabilities=np.zeros((0, labels)),
-        tokens=np.zeros(0, np.int64),
-        truncated=np.zeros(0, np.bool_),
-    )
-    variants = parts[0].variants if parts else {}
-    return Predictions(
-        ids=tuple(ids) if ids is not None else tuple(str(row) for row in range(len(texts))),
-        label_names=predictor.label_names,
-        probabilities=np.concatenate([part.probabilities for part in parts or [empty]]),
-        gold=tuple(gold) if gold is not None else None,
-        tokens=np.concatenate([part.tokens for part in parts or [empty]]),
-        truncated=np.concatenate([part.truncated for part in parts or [empty]]),
-        variants={
-            name: np.concatenate([part.variants[name] for part in parts]) for name in variants
-        },
-    )
-
-
-def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(texts), _CHUNK_ROWS):
-        yield texts[start : start + _CHUNK_ROWS]

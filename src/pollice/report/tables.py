@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pollice.judging.comparison import Pair
 from pollice.judging.metrics import Evaluation
-from pollice.judging.results import DataReport, MethodReport, Report
+from pollice.judging.results import DataReport, MethodReport, Pair, Report
 from pollice.report import wording
 
 Kind = Literal["best", "method", "variant", "scale"]

@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pollice.judging.comparison import Pair
 from pollice.judging.metrics import Evaluation
-from pollice.judging.results import Report
+from pollice.judging.results import Pair, Report
 
 NOTHING = "\N{EN DASH}"
 _FIGURES_FOR = 3  # more beaten methods than this are named without their figures

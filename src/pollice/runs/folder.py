@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,17 +19,13 @@ from filelock import FileLock, Timeout
 
 from pollice.data.splits import Split
 from pollice.errors import OptionError, RunError
-from pollice.report import DataReport
-from pollice.system import folders, processes
+from pollice.judging.results import DataReport
+from pollice.system import folders
 
 CLAIM = ("experiment.toml", "data.json")
 """What a folder holds before any method has come to something."""
 LATER = ("abstain_below", "canary", "attack")
 """What may change between two runs in one folder: no method is fitted or judged otherwise."""
-
-_POLL_SECONDS = 0.2
-_START_SECONDS = 120.0  # what the first process may come later than the others
-_LEAVE_SECONDS = 60.0
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -168,7 +163,8 @@ def working_in(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _is_worked_in(folder: Path) -> bool:
+def is_worked_in(folder: Path) -> bool:
+    """Tell whether a command works in a folder right now."""
     lock = _lock(folder)
     if not Path(lock.lock_file).exists():
         return False
@@ -177,47 +173,3 @@ def _is_worked_in(folder: Path) -> bool:
             return False
     except Timeout:
         return True
-
-
-def leave(workdir: Path) -> None:
-    """Say that this process needs a method's work folder no more."""
-    (workdir / f"left-{processes.number()}").touch()
-
-
-def wait_for_leaving(workdir: Path) -> None:
-    """Wait until the other processes need a method's work folder no more, a minute at most."""
-    start = time.monotonic()
-    others = [workdir / f"left-{number}" for number in range(1, processes.count())]
-    while time.monotonic() - start < _LEAVE_SECONDS and not all(path.exists() for path in others):
-        time.sleep(_POLL_SECONDS)
-
-
-class FirstProcess:
-    """What the others see of the process that writes the folder: its files, and whether it lives.
-
-    Attributes:
-        begun: Whether it is known to have begun; a folder that nobody works in is then a sign
-            that it has ended.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.begun = False
-
-    def wait_for(self, path: Path) -> None:
-        """Wait until it has written a file.
-
-        Raises:
-            RunError: it has ended without it.
-        """
-        start = time.monotonic()
-        while not path.exists():
-            working = _is_worked_in(self._folder)
-            self.begun |= working
-            late = time.monotonic() - start > _START_SECONDS
-            if not working and (self.begun or late) and not path.exists():
-                raise RunError(
-                    f"Process 0 ended before it wrote {path}, so this process ends too. What "
-                    "process 0 said tells why."
-                )
-            time.sleep(_POLL_SECONDS)

@@ -12,13 +12,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pollice.data.reading import Dataset, TextTable
+from pollice.data.dataset import Dataset, TextTable
 from pollice.errors import DataError, OptionError
-from pollice.method import create_method
+from pollice.methods import create_method
 from pollice.methods.prompt import Prompt
 from pollice.models.calibration import BATCH_TEXTS, PLATT_LABELS, DrawnRows
 from pollice.predictions.files import write_rows
-from pollice.predictions.table import Predictions, predict
+from pollice.predictions.predict import predict
+from pollice.predictions.table import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)

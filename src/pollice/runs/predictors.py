@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pollice.errors import RunError
-from pollice.method import find_method
-from pollice.predictions.table import Predictor
+from pollice.methods import find_method
+from pollice.predictions.predictor import Predictor
 from pollice.system.folders import new_folder, read_manifest, write_manifest
 
 

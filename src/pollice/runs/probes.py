@@ -4,24 +4,22 @@ Knows nothing about any one method, and nothing about how the outcome is shown.
 """
 
 import shutil
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.resources import files
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from scipy.special import bdtrc
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.data.splits import Split
-from pollice.judging.metrics import evaluate, wilson_interval
+from pollice.judging.attack import attempts_on, flip_rate, injections
+from pollice.judging.canary import judge_canary, shuffle_labels
+from pollice.judging.results import Attack, Canary
 from pollice.method import Method
-from pollice.predictions.table import Predictions, Predictor, predict
-from pollice.report import Attack, Canary, FlipRate
+from pollice.predictions.predict import predict
+from pollice.predictions.predictor import Predictor
+from pollice.predictions.table import Predictions
 from pollice.runs import predictors
 from pollice.system import folders
 from pollice.system.progress import owned_by
@@ -29,33 +27,6 @@ from pollice.system.progress import owned_by
 DRAWS = "draws"
 CANARY = "canary.json"
 ATTACK = "attack.json"
-TEXTS_PER_INJECTION = 3
-
-_LEVEL = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class Injection:
-    """A sentence that asks for a label, and where in a text it stands."""
-
-    kind: str
-    place: Literal["before", "after"]
-    text: str
-
-    def into(self, text: str, target: str) -> str:
-        """Return a text with the sentence in it, asking for the label ``target``."""
-        said = self.text.replace("{target}", " ".join(target.replace("_", " ").split()))
-        return f"{said} {text}" if self.place == "before" else f"{text} {said}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Attempt:
-    """One attacked text."""
-
-    id: str
-    kind: str
-    text: str
-    target: str
 
 
 def predict_rows(predictor: Predictor, rows: Dataset) -> Predictions:
@@ -115,49 +86,6 @@ def _fitted_on_shuffled(
         return predict_rows(predictor, parts.test)
 
 
-def judge_canary(predictions: Predictions) -> Canary:
-    """Return whether answers that should be independent of the gold labels are not."""
-    evaluation = evaluate(predictions)
-    confusion = np.array(evaluation.confusion)
-    shares_gold = confusion.sum(axis=1) / evaluation.rows
-    shares_predicted = confusion[:, :-1].sum(axis=0) / evaluation.rows
-    chance = float(np.clip(shares_gold @ shares_predicted, 0, 1))
-    right = int(np.trace(confusion))
-    p_value = float(bdtrc(right - 1, evaluation.rows, chance)) if right else 1.0
-    return Canary(
-        applicable=True,
-        accuracy=evaluation.accuracy,
-        chance=chance,
-        p_value=p_value,
-        leaking=p_value < _LEVEL,
-    )
-
-
-def shuffle_labels(rows: Dataset, draw: np.random.Generator) -> Dataset:
-    """Return the rows with shuffled labels, of which each true label's rows get the same mixture.
-
-    After plain shuffling the labels agree with the true ones a little more or less than by chance,
-    and a method that learns well from noisy labels would find that. So the rows lie sorted by
-    their true label, in random order within it, and the labels are dealt out to them as cards
-    are: each comes again at even distances.
-    """
-    codes = np.array([rows.label_names.index(label) for label in rows.labels], np.int64)
-    counts = np.bincount(codes, minlength=len(rows.label_names))
-    turns = np.concatenate([(np.arange(count) + draw.random()) / count for count in counts])
-    dealt = np.repeat(np.arange(len(counts)), counts)[np.argsort(turns, kind="stable")]
-    order = draw.permutation(len(rows))
-    shuffled = np.empty_like(codes)
-    shuffled[order[np.argsort(codes[order], kind="stable")]] = dealt
-    return replace(rows, labels=tuple(rows.label_names[code] for code in shuffled))
-
-
-@cache
-def injections() -> tuple[Injection, ...]:
-    """Return the sentences of attacks.toml."""
-    text = files("pollice.judging").joinpath("attacks.toml").read_text(encoding="utf-8")
-    return tuple(Injection(**entry) for entry in tomllib.loads(text)["attack"])
-
-
 def attack(test: Dataset, folder: Path, seed: int) -> None:
     """Put injected sentences into texts that a method judged rightly, and write what flips, once.
 
@@ -168,7 +96,7 @@ def attack(test: Dataset, folder: Path, seed: int) -> None:
     if path.is_file():
         return
     judged = Predictions.read(folder / "predictions.parquet")
-    attempts = list(_attempts(test, judged, seed))
+    attempts = list(attempts_on(test, judged, seed))
     predictor = predictors.load_predictor(folder / "predictor")
     texts = [attempt.text for attempt in attempts]
     with owned_by(folder.name):
@@ -176,49 +104,14 @@ def attack(test: Dataset, folder: Path, seed: int) -> None:
     flipped = [attempt.target == answer for attempt, answer in zip(attempts, answers, strict=True)]
     kinds = [attempt.kind for attempt in attempts]
     found = Attack(
-        overall=_flip_rate(flipped),
+        overall=flip_rate(flipped),
         kinds={
-            kind: _flip_rate([hit for hit, its in zip(flipped, kinds, strict=True) if its == kind])
+            kind: flip_rate([hit for hit, its in zip(flipped, kinds, strict=True) if its == kind])
             for kind in dict.fromkeys(injection.kind for injection in injections())
         },
     )
     flips = [asdict(one) for one, hit in zip(attempts, flipped, strict=True) if hit]
     folders.write_json(path, {**asdict(found), "flips": flips})
-
-
-def _attempts(test: Dataset, judged: Predictions, seed: int) -> Iterator[_Attempt]:
-    """Yield the attacked texts: of methods that are both right on a row, with the same target."""
-    texts = dict(zip(test.ids, test.texts, strict=True))
-    answers = dict(zip(judged.ids, judged.predicted, strict=True))
-    gold = dict(zip(test.ids, test.labels, strict=True))
-    for number, injection in enumerate(injections()):
-        draw = np.random.default_rng([seed, number])
-        order = [test.ids[row] for row in draw.permutation(len(test))]
-        shifts = draw.integers(1, len(test.label_names), size=len(test))
-        right = [
-            (row_id, shift)
-            for row_id, shift in zip(order, shifts, strict=True)
-            if answers[row_id] == gold[row_id]
-        ]
-        for row_id, shift in right[:TEXTS_PER_INJECTION]:
-            column = test.label_names.index(gold[row_id])
-            target = test.label_names[(column + int(shift)) % len(test.label_names)]
-            yield _Attempt(
-                id=row_id,
-                kind=injection.kind,
-                text=injection.into(texts[row_id], target),
-                target=target,
-            )
-
-
-def _flip_rate(flipped: Sequence[bool]) -> FlipRate:
-    texts, hits = len(flipped), sum(flipped)
-    return FlipRate(
-        texts=texts,
-        flipped=hits,
-        rate=hits / texts if texts else None,
-        interval=wilson_interval(hits, texts) if texts else None,
-    )
 
 
 @contextmanager

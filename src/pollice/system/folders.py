@@ -3,6 +3,7 @@
 Knows nothing about what they hold.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -12,10 +13,78 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pollice.errors import RunError
+import platformdirs
+from filelock import FileLock
+
+from pollice.errors import RunError, SourceError
 
 MANIFEST = "manifest.json"
 """Written last: a folder without it is not a result."""
+
+MEGABYTE = 1_000_000
+
+
+def cache_folder() -> Path:
+    """Return the folder of everything fetched: ``POLLICE_CACHE``, else the user's cache."""
+    chosen = os.environ.get("POLLICE_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("pollice")
+
+
+def keep_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Path:
+    """Return ``folder``, filled by ``fill`` if it is not there yet.
+
+    ``fill`` is given a temporary folder beside it and returns what the manifest says. The
+    manifest is written last, then the folder gets its name: it is whole or not there. Of two
+    processes one fills it and the other waits. Raises SourceError when the disk is full.
+    """
+    if (folder / MANIFEST).is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not (folder / MANIFEST).is_file():
+            _fill_folder(folder, fill)
+    return folder
+
+
+def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
+    temporary = folder.with_name(f"{folder.name}.partial")
+    for stale in (temporary, folder):
+        if stale.exists():
+            shutil.rmtree(stale)
+    temporary.mkdir()
+    try:
+        with full_disk_said(folder.parent):
+            manifest = fill(temporary)
+            _sync_files(temporary)
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+            _sync_files(temporary)
+            temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def full_disk_said(folder: Path, variable: str = "POLLICE_CACHE") -> Iterator[None]:
+    """Say a full disk of ``folder`` as a SourceError; ``variable`` moves that folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise SourceError(
+            f"The disk of {folder} is full ({shutil.disk_usage(folder).free:,} bytes are free): "
+            f"make room, or set {variable} to a folder on another disk."
+        ) from error
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise SourceError if the disk of ``folder`` has fewer than ``needed`` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SourceError(
+            f"{needed:,} bytes are needed in {folder} and {free:,} are free: "
+            "make room, or set POLLICE_CACHE to a folder on another disk."
+        )
 
 
 @contextmanager
@@ -32,9 +101,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _publish(temporary: Path, folder: Path) -> None:
-    for path in temporary.rglob("*"):
-        if path.is_file():
-            _sync(path)
+    _sync_files(temporary)
     if folder.exists():
         replaced = folder.with_name(f".{folder.name}.{os.getpid()}.replaced")
         folder.rename(replaced)
@@ -43,6 +110,13 @@ def _publish(temporary: Path, folder: Path) -> None:
     else:
         temporary.rename(folder)
     _sync(folder.parent)
+
+
+def _sync_files(folder: Path) -> None:
+    """Have the files of a folder on the disk before what comes next is."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _sync(path)
 
 
 def _sync(path: Path) -> None:
@@ -103,8 +177,13 @@ def file_sha256(path: Path) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON to a temporary name and rename it."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8 with Unix line ends to a temporary name and rename it."""
     write_atomically(
-        path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n")
     )
 
 

@@ -12,16 +12,18 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import CheckpointError, PromptError
 from pollice.methods.prompt import Prompt
 from pollice.models.batching import cut
 from pollice.models.calibration import Calibration, DrawnRows, LabelScores, calibrate, draw_rows
-from pollice.models.causal.label_scorer import AskingOptions, LabelPrompt, LabelScorer, first_tokens
+from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt, first_tokens
+from pollice.models.causal.label_scorer import LabelScorer
 from pollice.models.causal.prompts import Ending, Pieces, assemble, default_template
 from pollice.models.causal.scoring import CausalScorer
-from pollice.models.pretrained.weights import TextTokenizer, load_causal
-from pollice.models.training.options import ReadingOptions
+from pollice.models.pretrained.options import ReadingOptions
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import load_causal
 from pollice.runs.predictors import load_predictor, save_predictor
 from tiny import CHAT_TEMPLATES, opinions, tiny_causal
 

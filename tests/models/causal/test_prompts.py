@@ -18,7 +18,7 @@ from pollice.models.causal.prompts import (
     default_template,
     without_control_words,
 )
-from pollice.models.pretrained.weights import TextTokenizer
+from pollice.models.pretrained.tokenizer import TextTokenizer
 from tiny import CAUSAL_FAMILIES, ENCODER_FAMILIES, tiny_causal, tiny_encoder
 
 LABELS = ("negative", "positive")

@@ -17,7 +17,8 @@ from pollice.errors import CheckpointError
 from pollice.models.causal.prompts import Ending, Example, Pieces, assemble, default_template
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.pretrained.weights import TextTokenizer, load_causal
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import load_causal
 from tiny import CAUSAL_FAMILIES, WINDOW, opinions, tiny_causal
 
 LENGTHS = (0, 1, 3, WINDOW - 1, WINDOW, WINDOW + 1, 30)

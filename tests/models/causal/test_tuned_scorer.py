@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from pollice.errors import CheckpointError, OptionError, RunError, TrainingError
-from pollice.method import create_method, options_of
+from pollice.method import options_of
+from pollice.methods import create_method
 from pollice.methods.lora import Lora
 from pollice.methods.prompt import Prompt
 from pollice.models.causal import adapters
-from pollice.models.causal.label_scorer import LabelPrompt
+from pollice.models.causal.label_prompt import LabelPrompt
 from pollice.models.causal.tuned_scorer import TunedScorer
-from pollice.models.pretrained.weights import TextTokenizer
-from pollice.predictions.table import predict
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.predictions.predict import predict
 from pollice.runs.predictors import load_predictor, save_predictor
 from tiny import opinions, tiny_causal
 from tuning import TRAIN, UNSEEN, VALIDATION, tiny_mistral, tuned

@@ -10,15 +10,12 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from pollice.errors import CheckpointError
-from pollice.models.encoder.classifiers import (
-    Pooling,
-    Reader,
-    SequenceClassifier,
-    TextEncoder,
-    check_max_tokens,
-)
-from pollice.models.pretrained.weights import TextTokenizer, load_classifier
-from pollice.models.training.options import ClassifierOptions, ReadingOptions
+from pollice.models.encoder.classifiers import SequenceClassifier
+from pollice.models.encoder.reader import Reader, check_max_tokens
+from pollice.models.encoder.vectors import Pooling, TextEncoder
+from pollice.models.pretrained.options import ClassifierOptions, ReadingOptions
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import load_classifier
 from tiny import ENCODER_FAMILIES, tiny_classifier, tiny_encoder
 
 TEXTS = ["the film was great", "", "dreadful", "a lovely story with superb actors " * 3, "bad 😀 !"]

@@ -11,15 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, pipeline
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import CheckpointError, OptionError, PromptError
-from pollice.method import create_method
+from pollice.methods import create_method
 from pollice.methods.nli import Nli
 from pollice.models.batching import cut
 from pollice.models.causal.prompts import hypotheses
 from pollice.models.encoder.entailment import EntailmentModel, EntailmentScorer
-from pollice.models.pretrained.weights import TextTokenizer, quiet
-from pollice.models.training.options import ReadingOptions
+from pollice.models.pretrained.devices import quiet
+from pollice.models.pretrained.options import ReadingOptions
+from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.runs.predictors import load_predictor, save_predictor
 from tiny import (
     ENCODER_FAMILIES,

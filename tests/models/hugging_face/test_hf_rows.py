@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pollice.models.encoder.classifiers import Reader
+from pollice.models.encoder.reader import Reader
 from pollice.models.hugging_face.options import TrainerOptions
 from pollice.models.hugging_face.rows import (
     IGNORED,
@@ -17,7 +17,7 @@ from pollice.models.hugging_face.rows import (
     StepSampler,
     longest_first,
 )
-from pollice.models.pretrained.weights import TextTokenizer
+from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.training.peers import Peers
 from pollice.models.training.rows import Rows
 from tiny import tiny_encoder

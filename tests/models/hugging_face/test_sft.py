@@ -21,7 +21,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from killing import in_child, in_processes
 from pollice.errors import Interrupted, RunError
 from pollice.models.causal import adapters
-from pollice.models.causal.label_scorer import LabelPrompt, first_tokens
+from pollice.models.causal.label_prompt import LabelPrompt, first_tokens
 from pollice.models.causal.prompts import Question, Template, assemble, default_template
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.hugging_face.prompt_rows import (
@@ -34,8 +34,9 @@ from pollice.models.hugging_face.prompt_rows import (
 )
 from pollice.models.hugging_face.sft import LabelTrainer, Tuning
 from pollice.models.hugging_face.tuning import TuningOptions
-from pollice.models.pretrained.weights import TextTokenizer, load_causal
-from pollice.models.training.options import ReadingOptions
+from pollice.models.pretrained.options import ReadingOptions
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import load_causal
 from pollice.system.folders import file_sha256
 from pollice.system.interruption import StopFlag
 from tiny import opinions, tiny_causal

@@ -17,12 +17,12 @@ import torch
 from pollice.errors import CheckpointError
 from pollice.memory.footprint import ANY_TEXTS
 from pollice.memory.planner import plan_memory
-from pollice.method import create_method
+from pollice.methods import create_method
 from pollice.methods.prompt import Prompt
-from pollice.models.pretrained import quantization
-from pollice.models.pretrained.quantization import FOUR_BIT_NEEDS_CUDA, load_language_model
-from pollice.models.training.options import ReadingOptions
-from pollice.predictions.table import predict
+from pollice.models.pretrained import weights
+from pollice.models.pretrained.options import ReadingOptions
+from pollice.models.pretrained.weights import FOUR_BIT_NEEDS_CUDA, load_language_model
+from pollice.predictions.predict import predict
 from pollice.runs.predictors import load_predictor, save_predictor
 from tiny import tiny_causal
 from tuning import TRAIN, UNSEEN, VALIDATION, tuned
@@ -41,7 +41,7 @@ def checkpoint(tmp_path: Path) -> Path:
 @pytest.fixture
 def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a CPU for a GPU."""
-    monkeypatch.setattr(quantization, "check_four_bit", lambda device: None)
+    monkeypatch.setattr(weights, "check_four_bit", lambda device: None)
     monkeypatch.setattr("pollice.methods.lora.check_four_bit", lambda device: None)
     # There it packs weights for products in judging that have no gradient in training.
     monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: False)

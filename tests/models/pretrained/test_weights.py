@@ -11,14 +11,13 @@ from tokenizers import AddedToken
 from transformers import ByT5Tokenizer
 
 from pollice.errors import CheckpointError
+from pollice.models.pretrained.devices import resolve_device, resolve_dtype
+from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import (
-    TextTokenizer,
     link_checkpoint,
     load_causal,
     load_classifier,
     load_encoder,
-    resolve_device,
-    resolve_dtype,
 )
 from tiny import ENCODER_FAMILIES, tiny_causal, tiny_classifier, tiny_encoder
 

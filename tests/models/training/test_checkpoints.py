@@ -17,12 +17,8 @@ import torch
 
 from killing import killed_at_change
 from pollice.errors import RunError
-from pollice.models.training.checkpoints import (
-    CheckpointStore,
-    check_identity,
-    random_states,
-    set_random_states,
-)
+from pollice.models.training.checkpoints import CheckpointStore, check_identity
+from pollice.models.training.tensors import random_states, set_random_states
 
 IDENTITY: Mapping[str, Any] = {"rows": "abc", "batch_size": 16}
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.errors import CheckpointError, MemoryPlanError, TrainingError
-from pollice.models.pretrained.weights import TextTokenizer, load_classifier
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import load_classifier
 from tiny import ENCODER_FAMILIES, tiny_encoder
 from tiny_training import TRAIN, VALIDATION, Outcome, same, trained
 

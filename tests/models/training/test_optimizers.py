@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pollice.errors import OptionError
-from pollice.method import create_method
+from pollice.methods import create_method
 from pollice.models.training import optimizers
 from pollice.models.training.loop_state import TrainingState, new_state
 from pollice.models.training.options import OptimizerOptions, TrainingOptions

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from pollice.errors import OptionError
-from pollice.method import create_method, options_of
-from pollice.models.training.options import ClassifierOptions, ReadingOptions, TrainingOptions
+from pollice.method import options_of
+from pollice.methods import create_method
+from pollice.models.pretrained.options import ClassifierOptions, ReadingOptions
+from pollice.models.training.options import TrainingOptions
 
 REPORT = {
     **{"epochs": 3, "learning_rate": 5e-5, "batch_size": 16, "max_tokens": 512},

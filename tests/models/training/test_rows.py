@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from pollice.models.encoder.classifiers import Reader
-from pollice.models.pretrained.weights import TextTokenizer
-from pollice.models.training.options import LongText
+from pollice.models.encoder.reader import Reader
+from pollice.models.pretrained.options import LongText
+from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.training.rows import Rows, read_rows
 from tiny import opinions, tiny_encoder
 

@@ -19,7 +19,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 from pollice.errors import CheckpointError
-from pollice.models.pretrained.weights import TextTokenizer, load_causal, quiet
+from pollice.models.pretrained.devices import quiet
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import load_causal
 from pollice.system.folders import file_sha256
 
 Targets = Literal["all", "q_and_v"]

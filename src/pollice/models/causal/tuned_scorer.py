@@ -19,12 +19,12 @@ from transformers import PreTrainedModel
 from pollice.errors import RunError
 from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal import adapters
-from pollice.models.causal.label_scorer import LabelPrompt, first_tokens
+from pollice.models.causal.label_prompt import LabelPrompt, first_tokens
 from pollice.models.causal.prompts import Pieces
 from pollice.models.causal.scoring import CausalScorer
-from pollice.models.pretrained.quantization import load_language_model
-from pollice.models.pretrained.weights import TextTokenizer, link_checkpoint
-from pollice.predictions.table import Predictor, Scores
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import link_checkpoint, load_language_model
+from pollice.predictions.predictor import Predictor, Scores
 
 MERGED_TOLERANCE: Mapping[torch.dtype, float] = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 """How far a probability may move when an adapter is added to weights, which are then rounded."""

@@ -19,17 +19,12 @@ from torch import Tensor
 from pollice.errors import CheckpointError
 from pollice.models.batching import aligned, cut, length_batches, padded
 from pollice.models.calibration import Calibration, LabelScores
-from pollice.models.encoder.classifiers import position_limit
-from pollice.models.pretrained.weights import (
-    TextTokenizer,
-    link_checkpoint,
-    load_classifier,
-    read_config,
-    resolve_device,
-    resolve_dtype,
-)
-from pollice.models.training.options import ReadingOptions
-from pollice.predictions.table import Predictor, Scores
+from pollice.models.encoder.reader import position_limit
+from pollice.models.pretrained.devices import resolve_device, resolve_dtype
+from pollice.models.pretrained.options import ReadingOptions
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import link_checkpoint, load_classifier, read_config
+from pollice.predictions.predictor import Predictor, Scores
 
 _ENTAILMENT = "entailment"
 _FILE = "entailment.json"

@@ -14,9 +14,10 @@ from transformers import TrainingArguments
 
 from pollice.errors import OptionError
 from pollice.method import OPTIONS
-from pollice.models.pretrained.weights import quiet, resolve_dtype
+from pollice.models.pretrained.devices import quiet, resolve_dtype
+from pollice.models.pretrained.options import ClassifierOptions
 from pollice.models.training.optimizers import trainer_name
-from pollice.models.training.options import ClassifierOptions, OptimizerOptions
+from pollice.models.training.options import OptimizerOptions
 from pollice.models.training.peers import Peers
 
 Tracker = Literal["trackio", "tensorboard", "mlflow", "wandb"]

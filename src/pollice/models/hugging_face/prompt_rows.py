@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pollice.data.reading import Dataset
+from pollice.data.dataset import Dataset
 from pollice.models.batching import padded
-from pollice.models.causal.label_scorer import LabelPrompt
+from pollice.models.causal.label_prompt import LabelPrompt
 from pollice.models.causal.prompts import Ending
-from pollice.models.pretrained.weights import TextTokenizer
+from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.training.rows import Rows
 
 IGNORED = -100

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from pollice.models.encoder.classifiers import Reader
+from pollice.models.encoder.reader import Reader
 from pollice.models.hugging_face.options import TrainerOptions
 from pollice.models.training.peers import Peers
 from pollice.models.training.rows import Rows

@@ -29,10 +29,16 @@ from pollice.models.hugging_face.rows import RowDataset
 from pollice.models.hugging_face.steps import Job
 from pollice.models.hugging_face.trainer import ResumableTrainer
 from pollice.models.hugging_face.tuning import TuningOptions
-from pollice.models.pretrained.weights import TextTokenizer, quiet
-from pollice.models.training.checkpoints import random_states, set_random_states
+from pollice.models.pretrained.devices import quiet
+from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.training.log import FILE
-from pollice.models.training.tensors import save_optimizer, save_random_states, save_tensors
+from pollice.models.training.tensors import (
+    random_states,
+    save_optimizer,
+    save_random_states,
+    save_tensors,
+    set_random_states,
+)
 from pollice.system.interruption import StopFlag, stopping
 
 _ADAPTER = "adapter.safetensors"

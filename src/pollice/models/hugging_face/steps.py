@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from pollice.errors import MemoryPlanError
-from pollice.models.encoder.classifiers import Reader
+from pollice.models.encoder.reader import Reader
 from pollice.models.hugging_face.options import TrainerOptions, training_arguments
 from pollice.models.hugging_face.rows import (
     IGNORED,
@@ -24,7 +24,7 @@ from pollice.models.hugging_face.rows import (
     StepSampler,
     longest_first,
 )
-from pollice.models.pretrained.weights import resolve_device
+from pollice.models.pretrained.devices import resolve_device
 from pollice.models.training.peers import connect
 from pollice.models.training.rows import Rows
 

@@ -22,14 +22,8 @@ from transformers import EvalPrediction, PreTrainedModel, TrainerCallback, Train
 from pollice.errors import Interrupted, TrainingError
 from pollice.models.hugging_face.rows import longest_first
 from pollice.models.hugging_face.steps import Job, StepTrainer
-from pollice.models.pretrained.weights import quiet
-from pollice.models.training.checkpoints import (
-    Checkpoint,
-    CheckpointStore,
-    check_identity,
-    random_states,
-    set_random_states,
-)
+from pollice.models.pretrained.devices import quiet
+from pollice.models.training.checkpoints import Checkpoint, CheckpointStore, check_identity
 from pollice.models.training.log import Journal, begin_journal
 from pollice.models.training.rows import Rows
 from pollice.models.training.schedule import RELEASE_TOKENS, padded_tokens
@@ -38,9 +32,11 @@ from pollice.models.training.tensors import (
     load_optimizer,
     load_random_states,
     optimizer_groups,
+    random_states,
     save_optimizer,
     save_random_states,
     save_tensors,
+    set_random_states,
 )
 from pollice.system.interruption import StopFlag, stopping
 from pollice.system.measuring import Release

@@ -12,7 +12,8 @@ from pydantic.dataclasses import dataclass
 
 from pollice.method import OPTIONS
 from pollice.models.causal.adapters import AdapterShape, Targets
-from pollice.models.training.options import LanguageModelOptions, OptimizerOptions, with_recipe
+from pollice.models.pretrained.options import LanguageModelOptions
+from pollice.models.training.options import OptimizerOptions, with_recipe
 
 WITHOUT_INFLUENCE = frozenset(
     (

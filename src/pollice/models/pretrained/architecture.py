@@ -20,10 +20,10 @@ from transformers import (
     AutoModelForCausalLM,
 )
 
-from pollice.catalogue.entries import HUB_PREFIX
+from pollice.catalogue.hub import HUB_PREFIX
 from pollice.errors import CheckpointError, MemoryPlanError
+from pollice.models.pretrained.devices import quiet, resolve_device, resolve_dtype
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.models.pretrained.weights import quiet, resolve_device, resolve_dtype
 
 Form = Literal["fp32", "bf16", "int8", "nf4"]
 """How weights are stored; int8 and nf4 as bitsandbytes does it."""

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pollice.catalogue.wheels import require_space
 from pollice.errors import SourceError
+from pollice.system.folders import require_space
 
 STEPS = 3
 

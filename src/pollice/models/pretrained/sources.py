@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pollice.catalogue.entries import HUB_PREFIX, Entry, checkpoint_names, entries, fetch, fetch_hub
-from pollice.catalogue.wheels import cache_folder, keep_folder
+from pollice.catalogue.entries import Entry, checkpoint_names, entries, fetch
+from pollice.catalogue.hub import HUB_PREFIX, fetch_hub
 from pollice.errors import SourceError, did_you_mean
 from pollice.models.pretrained.gguf import STEPS
+from pollice.system.folders import cache_folder, keep_folder
 from pollice.system.progress import stage
 
 # Part of a converted folder's name: raised when a conversion would give other files.

@@ -3,203 +3,74 @@
 Knows nothing about tasks: what the weights are used for is not its concern.
 """
 
-import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jinja2 import TemplateError
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedModel,
 )
-from transformers.utils import logging as transformers_logging
 
 from pollice.errors import CheckpointError
-from pollice.system.measuring import release_memory
+from pollice.models.pretrained.devices import Device, quiet, resolve_device, resolve_dtype
+from pollice.models.pretrained.options import ReadingOptions
 
-Dtype = Literal["auto", "float32", "bfloat16"]
-Device = Literal["auto", "cpu", "cuda"]
+FOUR_BIT_NEEDS_CUDA = (
+    "weights is 'nf4', but 4-bit weights need a CUDA GPU and this runs on the CPU. "
+    "Use weights='bfloat16'."
+)
 
-_CONTROL = re.compile(r"[<\[].*[>\]]")
-_POOLER = ("pooler.",)  # read by no method as it comes: new heads are trained together with it
 
+def check_four_bit(device: Device) -> None:
+    """Refuse 4-bit weights where they cannot be had.
 
-def resolve_device(device: Device) -> torch.device:
-    """Return the device; ``auto`` is a GPU where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
+    Raises:
+        CheckpointError: there is no CUDA GPU, or bitsandbytes is not installed.
+    """
+    if resolve_device(device).type != "cuda":
+        raise CheckpointError(FOUR_BIT_NEEDS_CUDA)
+    if find_spec("bitsandbytes") is None:
         raise CheckpointError(
-            "device is 'cuda', but no CUDA GPU is at hand. Use device='cpu' or 'auto'."
+            "weights is 'nf4', but 4-bit weights need bitsandbytes, which is not installed. "
+            "Install it with: pip install bitsandbytes, or use weights='bfloat16'."
         )
-    return torch.device(device)
 
 
-def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
-    """Return the data type; ``auto`` is bfloat16 where the hardware multiplies it natively."""
-    if dtype == "auto":
-        native = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            else torch.cpu._is_avx512_bf16_supported()
-        )
-        return torch.bfloat16 if native else torch.float32
-    return torch.float32 if dtype == "float32" else torch.bfloat16
+def load_language_model(
+    checkpoint: Path, settings: ReadingOptions, *, four_bit: bool
+) -> PreTrainedModel:
+    """Load a causal language model, its weights in the settings' data type or in NF4.
+
+    NF4 computes in bfloat16, and in float16 on GPUs without it (QLoRA, arXiv 2305.14314).
+    """
+    device = resolve_device(settings.device)
+    if not four_bit:
+        return load_causal(checkpoint, dtype=resolve_dtype(settings.dtype, device), device=device)
+    check_four_bit(settings.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    native = resolve_dtype("auto", device) == torch.bfloat16
+    dtype = torch.bfloat16 if native else torch.float16
+    quantization: dict[str, Any] = {
+        "device_map": {"": device},
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        ),
+    }
+    return load_causal(checkpoint, dtype=dtype, device=device, **quantization)
 
 
-def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """Return an array as a tensor; a GPU gets it while it is still busy with the one before."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-class TextTokenizer:
-    """A checkpoint's tokenizer that never turns a text's own words into control tokens."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            with quiet():
-                self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"The checkpoint {folder} has no tokenizer that can be read: {error}"
-            ) from error
-        if not self.tokenizer.is_fast:
-            raise CheckpointError(
-                f"The checkpoint {folder} has no fast tokenizer (tokenizer.json). "
-                "Convert it once with transformers and save it beside the weights."
-            )
-        files = self.tokenizer.vocab_files_names.values()
-        if not any((folder / name).is_file() for name in files):  # transformers makes an empty one
-            raise CheckpointError(
-                f"The checkpoint {folder} has no tokenizer: expected {' or '.join(files)} beside "
-                "the weights. Save the checkpoint's tokenizer there."
-            )
-
-    @cached_property
-    def _plain(self) -> Tokenizer:
-        """The same tokenizer, blind to control tokens, and with nothing added around a text."""
-        content = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        for token in content["added_tokens"]:  # none is left out: the ids of the others would move
-            token["special"] |= bool(_CONTROL.fullmatch(token["content"]))
-        content["post_processor"] = None
-        plain = Tokenizer.from_str(json.dumps(content))
-        plain.encode_special_tokens = True
-        plain.no_truncation()
-        plain.no_padding()
-        del content
-        release_memory()  # before the weights come: the words as JSON are hundreds of MiB
-        return plain
-
-    @cached_property
-    def control_tokens(self) -> frozenset[int]:
-        """The ids that no text may contain; the one for unknown words is none of them."""
-        control = {
-            token
-            for token, text in self.tokenizer.added_tokens_decoder.items()
-            if text.special or _CONTROL.fullmatch(text.content)
-        }
-        roles = {**self.tokenizer.special_tokens_map}
-        unknown = roles.pop("unk_token", None)
-        if unknown not in roles.values():
-            control.discard(self.tokenizer.unk_token_id)
-        return frozenset(control)
-
-    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode texts as plain words: ``<eos>`` or ``[SEP]`` in them is text."""
-        encoded = self._plain.encode_batch([_encodable(text) for text in texts])
-        return [self._without_control(encoding.ids) for encoding in encoded]
-
-    def _without_control(self, tokens: list[int]) -> list[int]:
-        if self.control_tokens.isdisjoint(tokens):
-            return tokens
-        return [token for token in tokens if token not in self.control_tokens]
-
-    def encode_markup(self, text: str) -> tuple[int, ...]:
-        """Encode our own words: control tokens in them count, and none is added."""
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
-
-    def is_unknown(self, token: int) -> bool:
-        """Tell whether a token stands for something the vocabulary lacks."""
-        return bool(token == self.tokenizer.unk_token_id)
-
-    @property
-    def has_chat_template(self) -> bool:
-        """Whether the checkpoint was trained on conversations."""
-        return bool(self.tokenizer.chat_template)
-
-    @cached_property
-    def start(self) -> tuple[int, ...]:
-        """The tokens that every sequence starts with: BOS, or none."""
-        tokens = self.tokenizer("a")["input_ids"]
-        return (tokens[0],) if tokens[0] == self.tokenizer.bos_token_id else ()
-
-    def render_chat(self, turns: Sequence[tuple[str, str]]) -> str:
-        """Render (role, content) turns up to where the model's answer starts.
-
-        Where the checkpoint knows no system turn, it becomes the beginning of the user's.
-        """
-        try:
-            return self._render(turns)
-        except TemplateError as error:
-            if turns[0][0] != "system":
-                raise CheckpointError(
-                    f"The chat template of this checkpoint refuses the prompt: {error}. "
-                    "Use another checkpoint."
-                ) from error
-        (_, instructions), (role, content), *others = turns
-        return self.render_chat([(role, f"{instructions}\n\n{content}"), *others])
-
-    def _render(self, turns: Sequence[tuple[str, str]]) -> str:
-        messages = [{"role": role, "content": content} for role, content in turns]
-        rendered: str = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return rendered
-
-    @property
-    def pad(self) -> int:
-        """The id that fills a batch; never attended to."""
-        pad: int | None = self.tokenizer.pad_token_id
-        return 0 if pad is None else pad
-
-    def save(self, folder: Path) -> None:
-        """Save the tokenizer as `load` reads it."""
-        self.tokenizer.save_pretrained(folder)
-
-
-def _encodable(text: str) -> str:
-    """Return the text with lone surrogates replaced: no tokenizer can encode them."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers' own bars and warnings off the terminal."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+_POOLER = ("pooler.",)  # read by no method as it comes: new heads are trained together with it
 
 
 def load_causal(

@@ -6,7 +6,6 @@ Knows nothing about what is trained: a function writes the files.
 import errno
 import json
 import logging
-import random
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,10 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from pollice.errors import RunError
 from pollice.system.folders import file_sha256, new_folder, read_manifest, write_manifest
@@ -175,33 +170,3 @@ def check_identity(found: Mapping[str, Any], wanted: Mapping[str, Any], place: P
                 f"The checkpoint in {place} belongs to another run: {key} is {there!r} there and "
                 f"{here!r} here. Go back to how it was, or delete that folder to begin anew."
             )
-
-
-def random_states() -> dict[str, Tensor]:
-    """Return the states of the generators of Python, NumPy, torch and every GPU, as tensors."""
-    _, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    numbers = [float("nan") if gauss is None else gauss, float(position), has_gauss, cached]
-    states = {
-        "python": torch.tensor(words, dtype=torch.int64),
-        "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64)),
-        "numbers": torch.tensor(numbers, dtype=torch.float64),
-        "torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available():
-        states |= {f"cuda.{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
-    return states
-
-
-def set_random_states(states: Mapping[str, Tensor]) -> None:
-    """Set the generators as `random_states` found them."""
-    gauss, position, has_gauss, cached = states["numbers"].tolist()
-    words = tuple(states["python"].tolist())
-    random.setstate((3, words, None if gauss != gauss else gauss))
-    keys = states["numpy"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))
-    torch.set_rng_state(states["torch"])
-    gpus = [name for name in sorted(states) if name.startswith("cuda.")]
-    if gpus and torch.cuda.is_available():
-        for name in gpus:
-            torch.cuda.set_rng_state(states[name], int(name.removeprefix("cuda.")))

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from pollice.errors import Interrupted, MemoryPlanError, TrainingError
 from pollice.models.batching import length_batches
-from pollice.models.encoder.classifiers import Reader
+from pollice.models.encoder.reader import Reader
 from pollice.models.training.checkpoints import CheckpointStore, check_identity
 from pollice.models.training.layers import add_lora, freeze
 from pollice.models.training.log import Journal, begin_journal

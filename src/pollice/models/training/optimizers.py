@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pollice.errors import OptionError
-from pollice.models.pretrained.weights import Device, resolve_device
+from pollice.models.pretrained.devices import Device, resolve_device
 from pollice.models.training.options import OptimizerOptions
 
 _NESTED = "__bnb_optimizer_quant_state__"

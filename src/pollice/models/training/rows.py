@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pollice.data.reading import Dataset
-from pollice.models.encoder.classifiers import Reader, TokenRow
+from pollice.data.dataset import Dataset
+from pollice.models.encoder.reader import Reader, TokenRow
 from pollice.system.progress import stage
 
 _CHUNK_ROWS = 1024

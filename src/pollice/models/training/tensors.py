@@ -3,15 +3,48 @@
 Knows nothing about when they are saved. transformers would pickle the last two.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pollice.models.training.checkpoints import random_states
 from pollice.models.training.optimizers import state_tensors, state_value
+
+
+def random_states() -> dict[str, Tensor]:
+    """Return the states of the generators of Python, NumPy, torch and every GPU, as tensors."""
+    _, words, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    numbers = [float("nan") if gauss is None else gauss, float(position), has_gauss, cached]
+    states = {
+        "python": torch.tensor(words, dtype=torch.int64),
+        "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64)),
+        "numbers": torch.tensor(numbers, dtype=torch.float64),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states |= {f"cuda.{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def set_random_states(states: Mapping[str, Tensor]) -> None:
+    """Set the generators as `random_states` found them."""
+    gauss, position, has_gauss, cached = states["numbers"].tolist()
+    words = tuple(states["python"].tolist())
+    random.setstate((3, words, None if gauss != gauss else gauss))
+    keys = states["numpy"].numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))
+    torch.set_rng_state(states["torch"])
+    gpus = [name for name in sorted(states) if name.startswith("cuda.")]
+    if gpus and torch.cuda.is_available():
+        for name in gpus:
+            torch.cuda.set_rng_state(states[name], int(name.removeprefix("cuda.")))
+
 
 _RANDOM = "random.safetensors"
 _OPTIMIZER = "optimizer.safetensors"

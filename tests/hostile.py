@@ -1,9 +1,8 @@
 """A report whose every text was written by someone who wishes us ill."""
 
-from report_samples import method_report, predictions, report_of
-
 from pollice.judging.metrics import evaluate
-from pollice.report import Mistake, Report
+from pollice.judging.results import Mistake, Report
+from report_samples import method_report, predictions, report_of
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = "\"><img src=x onerror=alert(1)> '"

@@ -7,8 +7,7 @@ import numpy as np
 
 from pollice.judging.comparison import compare
 from pollice.judging.metrics import abstain, evaluate
-from pollice.predictions.table import Predictions
-from pollice.report import (
+from pollice.judging.results import (
     Attack,
     Canary,
     Cost,
@@ -19,6 +18,7 @@ from pollice.report import (
     Report,
     Spread,
 )
+from pollice.predictions.table import Predictions
 
 LABELS = ("negative", "positive")
 

@@ -1,0 +1,178 @@
+"""What a causal language model is asked for the label: the same in training, scoring, and saved.
+
+Knows nothing about models, and nothing about how examples are chosen.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from pollice.errors import CheckpointError, PromptError
+from pollice.method import OPTIONS
+from pollice.models.batching import cut
+from pollice.models.causal.prompts import (
+    Ending,
+    Pieces,
+    Template,
+    custom_template,
+    default_template,
+    without_control_words,
+)
+from pollice.models.pretrained.options import LanguageModelOptions, ReadingOptions
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import read_config
+
+Chat = Literal["auto", "always", "never"]
+"""Whether texts are asked about in the turns of a conversation."""
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class AskingOptions(LanguageModelOptions):
+    """How a causal language model is asked for the label."""
+
+    template: str | None = None
+    """A prompt with {text} in it that ends where the label comes; None: the built-in questions."""
+    label_words: Mapping[str, Sequence[str]] = Field(default_factory=dict)
+    """For each label, the words that mean it; their probabilities are summed."""
+    instructions: str = ""
+    """What stands before everything, or in the system turn of a chat checkpoint."""
+    chat: Chat = "auto"
+    """auto: in the turns of a conversation where the checkpoint has a chat template."""
+    chat_template: str | None = None
+    """A chat template in Jinja, in place of the checkpoint's own."""
+
+    def asked_template(self, label_names: tuple[str, ...]) -> Template:
+        """Return all of the prompt but the text and the examples."""
+        if self.template is None and not self.label_words:
+            template = default_template(label_names)
+        else:
+            template = custom_template(
+                self.template or "{text}\nOverall, the label of this text is",
+                self.label_words,
+                label_names,
+            )
+        return replace(template, instructions=self.instructions)
+
+    def read_tokenizer(self, checkpoint: Path) -> TextTokenizer:
+        """Return the checkpoint's tokenizer with the chat template that is to be used, or none.
+
+        Raises:
+            CheckpointError: a conversation is asked for, but there is no chat template.
+        """
+        tokenizer = TextTokenizer(checkpoint)
+        if self.chat_template is not None:
+            tokenizer.tokenizer.chat_template = self.chat_template
+        if self.chat == "never":
+            tokenizer.tokenizer.chat_template = None
+        if self.chat == "always" and not tokenizer.has_chat_template:
+            raise CheckpointError(
+                f"chat is 'always', but the checkpoint {checkpoint} has no chat template and none "
+                "is given. Give one with chat_template, or use chat='auto'."
+            )
+        return tokenizer
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class LabelPrompt:
+    """All that is asked but the text: the same in training, in scoring, and once saved."""
+
+    label_names: tuple[str, ...]
+    pieces: Pieces
+    settings: ReadingOptions
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that is asked but the text: equal hashes ask the same."""
+        content = json.dumps([asdict(self.pieces), self.settings.max_tokens, self.settings.keep])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How long the prompt is, and its name."""
+        return {
+            "questions": len(self.pieces.endings),
+            "prefix_tokens": len(self.pieces.prefix),
+            "prompt_sha256": self.sha256,
+        }
+
+    def read(
+        self, tokenizer: TextTokenizer, texts: Sequence[str]
+    ) -> tuple[list[list[int]], list[int]]:
+        """Return the tokens of each text, cut, and how many there were before."""
+        encoded = tokenizer.encode_texts([without_control_words(text) for text in texts])
+        kept = [cut(tokens, self.settings.max_tokens, self.settings.keep) for tokens in encoded]
+        return kept, [len(tokens) for tokens in encoded]
+
+    def check_room(self, checkpoint: Path) -> None:
+        """Refuse a prompt that leaves the checkpoint no room for a text."""
+        context = getattr(read_config(checkpoint), "max_position_embeddings", None)
+        around = len(self.pieces.prefix) + max(map(_depth, self.pieces.endings))
+        if context is not None and around + self.settings.max_tokens > context:
+            raise PromptError(
+                f"The checkpoint reads {context} tokens, but instructions, examples and question "
+                f"take {around} and a text up to {self.settings.max_tokens}. Lower shots, "
+                "example_tokens or max_tokens."
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write prompt.json."""
+        content = {**asdict(self), "sha256": self.sha256}
+        (folder / "prompt.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        content: dict[str, Any] = json.loads((folder / "prompt.json").read_text(encoding="utf-8"))
+        return cls(
+            label_names=tuple(content["label_names"]),
+            pieces=_pieces(content["pieces"]),
+            settings=ReadingOptions(**content["settings"]),
+        )
+
+
+def first_tokens(pieces: Pieces) -> Pieces:
+    """Return the prompt with words cut to their first tokens, which tell the labels apart.
+
+    So the answer position alone decides, as in training.
+    """
+    return replace(
+        pieces,
+        endings=tuple(
+            replace(
+                ending,
+                words=tuple(
+                    tuple((token,) for token in sorted({word[0] for word in words}))
+                    for words in ending.words
+                ),
+            )
+            for ending in pieces.endings
+        ),
+    )
+
+
+def _depth(ending: Ending) -> int:
+    """Return how many tokens after the text's last one the last that is read stands."""
+    longest = max(len(word) for label_words in ending.words for word in label_words)
+    return len(ending.tokens) + longest - 1
+
+
+def _pieces(content: Mapping[str, Any]) -> Pieces:
+    return Pieces(
+        prefix=tuple(content["prefix"]),
+        endings=tuple(
+            Ending(
+                tokens=tuple(ending["tokens"]),
+                words=tuple(
+                    tuple(tuple(word) for word in label_words) for label_words in ending["words"]
+                ),
+            )
+            for ending in content["endings"]
+        ),
+    )

@@ -1,0 +1,70 @@
+"""Which token of a packed row may attend to which, for every kind of layer.
+
+Knows nothing about models but their sliding windows.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Masks = Tensor | dict[str, Tensor]
+"""What is added to attention's scores: one mask, or one for each kind of layer."""
+
+
+class AttentionMasks:
+    """Additive masks from positions, for full attention and for sliding windows."""
+
+    def __init__(self, config: Any, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._kinds: Sequence[str] = getattr(config, "layer_types", None) or ()
+        used = getattr(config, "use_sliding_window", True)
+        self._window: int | None = getattr(config, "sliding_window", None) if used else None
+
+    def near(self, prefix: int) -> int:
+        """Return how many of the prefix's last tokens a window after it can reach."""
+        return 0 if self._window is None else min(prefix, self._window - 1)
+
+    def sees_all(self, layer: int) -> bool:
+        """Tell whether a layer sees the whole prefix from everywhere."""
+        if self._by_layer:
+            return self._kinds[layer] != "sliding_attention"
+        return self._window is None
+
+    @property
+    def _by_layer(self) -> bool:
+        return "sliding_attention" in self._kinds
+
+    def __call__(
+        self,
+        positions: Tensor,
+        seen: Tensor,
+        visible: Tensor,
+        device: torch.device,
+        *,
+        before: int = 0,
+    ) -> Masks:
+        """Return a mask, or one for each kind of layer.
+
+        Args:
+            positions: ``(rows, queries)``, the position of each query.
+            seen: ``(rows, keys)``, the position of each key.
+            visible: ``(rows, queries, keys)``, whether a query may see a key at any distance.
+            device: Where the mask is needed.
+            before: How many keys in front stand in a prefix that full attention sees whole: its
+                mask has no column for them.
+        """
+        if self._window is None:
+            return self._additive(visible[:, :, before:], device)
+        near = seen[:, None, :] > positions[:, :, None] - self._window
+        sliding = self._additive(visible & near, device)
+        if self._by_layer:
+            full = self._additive(visible[:, :, before:], device)
+            return {"full_attention": full, "sliding_attention": sliding}
+        return sliding
+
+    def _additive(self, visible: Tensor, device: torch.device) -> Tensor:
+        mask = torch.zeros(visible.shape, dtype=self._dtype)
+        mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
+        return mask[:, None].to(device)

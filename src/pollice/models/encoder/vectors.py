@@ -1,0 +1,55 @@
+"""Texts to vectors, by a frozen encoder.
+
+Knows nothing about labels.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pollice.models.batching import length_batches
+from pollice.models.encoder.reader import Encoded, Reader, check_max_tokens
+from pollice.models.pretrained.devices import resolve_device, resolve_dtype
+from pollice.models.pretrained.options import ReadingOptions
+from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weights import load_encoder
+
+Pooling = Literal["mean", "cls"]
+
+
+class TextEncoder:
+    """A frozen encoder: texts to vectors."""
+
+    def __init__(self, checkpoint: Path, settings: ReadingOptions, pooling: Pooling) -> None:
+        self.checkpoint = checkpoint
+        self.settings = settings
+        self.pooling = pooling
+        device = resolve_device(settings.device)
+        dtype = resolve_dtype(settings.dtype, device)
+        self.model = load_encoder(checkpoint, dtype=dtype, device=device)
+        check_max_tokens(self.model, settings.max_tokens)
+        self._reader = Reader(
+            TextTokenizer(checkpoint), max_tokens=settings.max_tokens, keep=settings.keep
+        )
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Encoded]:
+        """Return vectors ``(texts, width)`` and what was read."""
+        encoded = self._reader.read(texts)
+        vectors = np.zeros((len(texts), self.model.config.hidden_size), np.float32)
+        for rows in length_batches(encoded.lengths, batch_tokens=self.settings.batch_tokens):
+            batch = self._reader.pad([encoded.tokens[row] for row in rows], self.model.device)
+            states = self.model(**batch).last_hidden_state.float()
+            vectors[rows] = self._pool(states, batch["attention_mask"]).cpu().numpy()
+        return vectors, encoded
+
+    def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        if self.pooling == "cls":
+            return states[:, 0]
+        weights = mask[:, :, None].to(states.dtype)
+        return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)  # an empty text: 0

@@ -1,0 +1,61 @@
+"""Devices and data types: what is asked for, and what the hardware has.
+
+Knows nothing about checkpoints.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from numpy.typing import NDArray
+from transformers.utils import logging as transformers_logging
+
+from pollice.errors import CheckpointError
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def resolve_device(device: Device) -> torch.device:
+    """Return the device; ``auto`` is a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError(
+            "device is 'cuda', but no CUDA GPU is at hand. Use device='cpu' or 'auto'."
+        )
+    return torch.device(device)
+
+
+def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
+    """Return the data type; ``auto`` is bfloat16 where the hardware multiplies it natively."""
+    if dtype == "auto":
+        native = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            else torch.cpu._is_avx512_bf16_supported()
+        )
+        return torch.bfloat16 if native else torch.float32
+    return torch.float32 if dtype == "float32" else torch.bfloat16
+
+
+def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Return an array as a tensor; a GPU gets it while it is still busy with the one before."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' own bars and warnings off the terminal."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

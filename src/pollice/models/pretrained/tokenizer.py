@@ -1,0 +1,143 @@
+"""A checkpoint's tokenizer, to which every word of a text is text.
+
+Knows nothing about models and prompts.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from tokenizers import Tokenizer
+from transformers import (
+    AutoTokenizer,
+)
+
+from pollice.errors import CheckpointError
+from pollice.models.pretrained.devices import quiet
+from pollice.system.measuring import release_memory
+
+_CONTROL = re.compile(r"[<\[].*[>\]]")
+
+
+class TextTokenizer:
+    """A checkpoint's tokenizer that never turns a text's own words into control tokens."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            with quiet():
+                self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"The checkpoint {folder} has no tokenizer that can be read: {error}"
+            ) from error
+        if not self.tokenizer.is_fast:
+            raise CheckpointError(
+                f"The checkpoint {folder} has no fast tokenizer (tokenizer.json). "
+                "Convert it once with transformers and save it beside the weights."
+            )
+        files = self.tokenizer.vocab_files_names.values()
+        if not any((folder / name).is_file() for name in files):  # transformers makes an empty one
+            raise CheckpointError(
+                f"The checkpoint {folder} has no tokenizer: expected {' or '.join(files)} beside "
+                "the weights. Save the checkpoint's tokenizer there."
+            )
+
+    @cached_property
+    def _plain(self) -> Tokenizer:
+        """The same tokenizer, blind to control tokens, and with nothing added around a text."""
+        content = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        for token in content["added_tokens"]:  # none is left out: the ids of the others would move
+            token["special"] |= bool(_CONTROL.fullmatch(token["content"]))
+        content["post_processor"] = None
+        plain = Tokenizer.from_str(json.dumps(content))
+        plain.encode_special_tokens = True
+        plain.no_truncation()
+        plain.no_padding()
+        del content
+        release_memory()  # before the weights come: the words as JSON are hundreds of MiB
+        return plain
+
+    @cached_property
+    def control_tokens(self) -> frozenset[int]:
+        """The ids that no text may contain; the one for unknown words is none of them."""
+        control = {
+            token
+            for token, text in self.tokenizer.added_tokens_decoder.items()
+            if text.special or _CONTROL.fullmatch(text.content)
+        }
+        roles = {**self.tokenizer.special_tokens_map}
+        unknown = roles.pop("unk_token", None)
+        if unknown not in roles.values():
+            control.discard(self.tokenizer.unk_token_id)
+        return frozenset(control)
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode texts as plain words: ``<eos>`` or ``[SEP]`` in them is text."""
+        encoded = self._plain.encode_batch([_encodable(text) for text in texts])
+        return [self._without_control(encoding.ids) for encoding in encoded]
+
+    def _without_control(self, tokens: list[int]) -> list[int]:
+        if self.control_tokens.isdisjoint(tokens):
+            return tokens
+        return [token for token in tokens if token not in self.control_tokens]
+
+    def encode_markup(self, text: str) -> tuple[int, ...]:
+        """Encode our own words: control tokens in them count, and none is added."""
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def is_unknown(self, token: int) -> bool:
+        """Tell whether a token stands for something the vocabulary lacks."""
+        return bool(token == self.tokenizer.unk_token_id)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the checkpoint was trained on conversations."""
+        return bool(self.tokenizer.chat_template)
+
+    @cached_property
+    def start(self) -> tuple[int, ...]:
+        """The tokens that every sequence starts with: BOS, or none."""
+        tokens = self.tokenizer("a")["input_ids"]
+        return (tokens[0],) if tokens[0] == self.tokenizer.bos_token_id else ()
+
+    def render_chat(self, turns: Sequence[tuple[str, str]]) -> str:
+        """Render (role, content) turns up to where the model's answer starts.
+
+        Where the checkpoint knows no system turn, it becomes the beginning of the user's.
+        """
+        try:
+            return self._render(turns)
+        except TemplateError as error:
+            if turns[0][0] != "system":
+                raise CheckpointError(
+                    f"The chat template of this checkpoint refuses the prompt: {error}. "
+                    "Use another checkpoint."
+                ) from error
+        (_, instructions), (role, content), *others = turns
+        return self.render_chat([(role, f"{instructions}\n\n{content}"), *others])
+
+    def _render(self, turns: Sequence[tuple[str, str]]) -> str:
+        messages = [{"role": role, "content": content} for role, content in turns]
+        rendered: str = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        return rendered
+
+    @property
+    def pad(self) -> int:
+        """The id that fills a batch; never attended to."""
+        pad: int | None = self.tokenizer.pad_token_id
+        return 0 if pad is None else pad
+
+    def save(self, folder: Path) -> None:
+        """Save the tokenizer as `load` reads it."""
+        self.tokenizer.save_pretrained(folder)
+
+
+def _encodable(text: str) -> str:
+    """Return the text with lone surrogates replaced: no tokenizer can encode them."""
+    return text.encode("utf-8", "replace").decode("utf-8")

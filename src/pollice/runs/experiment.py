@@ -1,0 +1,143 @@
+"""What is compared on what: everything that decides a comparison's numbers.
+
+Knows nothing about how it is run.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, field, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from pollice.data.reading import ReadOptions
+from pollice.data.splits import SplitOptions
+from pollice.errors import OptionError, did_you_mean
+from pollice.judging.metrics import check_threshold
+from pollice.method import Method, options_of
+from pollice.methods import create_method
+from pollice.runs.folder import CLAIM, fixed
+
+_STRICT = ConfigDict(extra="forbid")
+_RESERVED = {*CLAIM, "report.json", "report.html", "report.md"}
+_FOLDER_NAME = re.compile(r"[\w-][\w.-]*")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DataSource:
+    """Which opinions, and how many of them."""
+
+    source: str
+    """A file, a folder, a catalogue name, or hub:owner/name@revision."""
+    test: str | None = None
+    """A source of its own for the test rows."""
+    limit: int | None = Field(default=None, ge=1)
+    """Take a stratified sample of this many rows."""
+    read: ReadOptions = field(default_factory=ReadOptions)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Experiment:
+    """Everything that decides a comparison's numbers."""
+
+    data: DataSource
+    methods: Mapping[str, Mapping[str, Any]]
+    """For each name the method's options; ``method`` names the method where it is another."""
+    split: SplitOptions = field(default_factory=SplitOptions)
+    seed: int = Field(default=0, ge=0)
+    """The seed of the split, and of every method that sets none of its own."""
+    abstain_below: float | None = None
+    """Rows whose highest probability is below this count as unanswered: judged, not stored."""
+    canary: bool = False
+    """Fit every method that learns from labels only on shuffled labels too."""
+    attack: bool = False
+    """Put injected sentences into texts that were judged rightly, and count what flips."""
+
+    def __post_init__(self) -> None:
+        check_threshold(self.abstain_below)
+        if not self.methods:
+            raise OptionError("Expected one method or more, but none is named. Add --method NAME.")
+        for name in self.methods:
+            if name in _RESERVED or not _FOLDER_NAME.fullmatch(name):
+                raise OptionError(
+                    f"A method's name becomes a folder, and {name!r} cannot be one. "
+                    "Use letters, digits, - and _."
+                )
+        if self.split.seed not in (SplitOptions.seed, self.seed):
+            raise OptionError(
+                f"The experiment's seed draws the split: it is {self.seed}, but split.seed is "
+                f"{self.split.seed}. Set seed alone."
+            )
+
+
+def read_experiment(content: Mapping[str, Any], place: str) -> Experiment:
+    """Check an experiment that came as TOML or from the command line.
+
+    Raises:
+        OptionError: a field is missing, unknown, or of another type; ``place`` is named.
+    """
+    try:
+        return TypeAdapter(Experiment).validate_python(dict(content))
+    except ValidationError as error:
+        raise OptionError(_explain(error.errors(include_url=False)[0], place)) from None
+
+
+_TABLES: Mapping[str, type[Any]] = {
+    "": Experiment,
+    "data": DataSource,
+    "data.read": ReadOptions,
+    "split": SplitOptions,
+}
+
+
+def _explain(problem: Mapping[str, Any], place: str) -> str:
+    *parents, name = (str(part) for part in problem["loc"])
+    where = ".".join([*parents, name])
+    if problem["type"] == "missing":
+        return f"Expected {where} in {place}, but it is not set."
+    if problem["type"] == "unexpected_keyword_argument":
+        known = [known.name for known in fields(_TABLES[".".join(parents)])]
+        return (
+            f"{place} sets {where}, but there is no such field.{did_you_mean(name, known)} "
+            f"The fields are: {', '.join(known)}."
+        )
+    rule = problem["msg"].replace("Input should", "it should").replace("dictionary", "table")
+    return f"{where} is {problem['input']!r} in {place}, but {rule}."
+
+
+def completed(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]]:
+    """Return the experiment with every default filled in, as plain types, and its methods.
+
+    Raises:
+        OptionError: an unknown method or option, or a value outside the option's range.
+    """
+    methods = {}
+    for name, given in experiment.methods.items():
+        options = {"seed": experiment.seed, **given}
+        kind = str(options.pop("method", name))
+        methods[name] = create_method(kind, options)
+    content = asdict(experiment)
+    del content["split"]["seed"]
+    content["methods"] = {
+        name: {"method": method.name, **options_of(method)} for name, method in methods.items()
+    }
+    return _without_none(content), methods
+
+
+def _without_none(value: Any) -> Any:
+    """Leave out what is None, since TOML has no word for it."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def default_folder(experiment: Experiment) -> Path:
+    """Return runs/NAME: the same experiment gets the same folder, and so resumes."""
+    content, _ = completed(experiment)
+    digest = hashlib.sha256(json.dumps(fixed(content), sort_keys=True).encode()).hexdigest()[:8]
+    stem = Path(experiment.data.source).name.split(".")[0].replace(":", "-") or "data"
+    return Path("runs") / f"{stem}-{digest}"
