@@ -4,7 +4,7 @@ Knows nothing about any one method.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,6 +20,10 @@ OPTIONS = ConfigDict(extra="forbid", use_attribute_docstrings=True, arbitrary_ty
 Work = Literal["count_words", "encode", "pair", "prompt", "train_encoder", "train_causal"]
 """What a method does as far as memory is concerned; `pollice.memory.footprint` has the formulas."""
 
+
+NO_EFFECT: Any = {"affects_results": False}
+"""For ``Field(json_schema_extra=NO_EFFECT)``: the option changes no result, but for rounding. The
+planner may change such an option, and a run goes on where it stopped with another value of it."""
 
 ENTRY_POINTS = "pollice.methods"
 """The group of entry points by which other packages add methods."""
@@ -72,3 +76,13 @@ def options_of(method: Method) -> dict[str, Any]:
     """Return every option of a method with its value, as plain JSON types."""
     values: dict[str, Any] = TypeAdapter(type(method)).dump_python(method, mode="json")
     return values
+
+
+def options_without_effect(kind: type[Any]) -> frozenset[str]:
+    """Return the names of the options that change no result: those marked with `NO_EFFECT`."""
+    fields: Mapping[str, Any] = kind.__pydantic_fields__
+    return frozenset(
+        name
+        for name, field in fields.items()
+        if (field.json_schema_extra or {}).get("affects_results") is False
+    )
