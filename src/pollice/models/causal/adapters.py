@@ -19,6 +19,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 from pollice.errors import CheckpointError
+from pollice.models.causal.adapter_config import read_adapter_config
 from pollice.models.pretrained.devices import quiet
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_causal
@@ -124,9 +125,12 @@ def check_base(folder: Path, checkpoint: Path) -> str:
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Put a saved adapter into its base; see `check_base`."""
+    """Put a saved adapter into its base; see `check_base` and `read_adapter_config`."""
+    config = read_adapter_config(folder)
     with quiet(), _without_warnings():
-        return PeftModel.from_pretrained(model, str(folder), autocast_adapter_dtype=False)
+        return PeftModel.from_pretrained(
+            model, str(folder), config=config, autocast_adapter_dtype=False
+        )
 
 
 @contextmanager

@@ -23,6 +23,12 @@ from transformers import (
 from pollice.catalogue.hub import HUB_PREFIX
 from pollice.errors import CheckpointError, MemoryPlanError
 from pollice.models.pretrained.devices import quiet, resolve_device, resolve_dtype
+from pollice.models.pretrained.safety import (
+    FAULTS,
+    check_config,
+    first_line,
+    refuse_foreign_code,
+)
 from pollice.models.pretrained.sources import resolve_checkpoint
 
 Form = Literal["fp32", "bf16", "int8", "nf4"]
@@ -148,8 +154,9 @@ def inspect_checkpoint(name: str, vocabulary: int | None = None) -> Anatomy:
     try:
         with quiet(), torch.device("meta"):
             kind: Any = AutoModelForCausalLM if _is_causal(config) else AutoModel
-            model = kind.from_config(config)
-    except (ValueError, RuntimeError) as error:
+            model = kind.from_config(config, trust_remote_code=False)
+    except FAULTS as error:
+        refuse_foreign_code(name, error)
         raise CheckpointError(
             f"The architecture of {name} cannot be built from its configuration: {error}"
         ) from error
@@ -162,9 +169,10 @@ def _read(name: str) -> Any:
         return AutoConfig.for_model(**bundled()[name])
     try:
         return _fetched(name).get_text_config()
-    except (OSError, ValueError, KeyError) as error:
+    except FAULTS as error:
+        refuse_foreign_code(name, error)
         raise CheckpointError(
-            f"The configuration of {name} cannot be read: {str(error).strip().splitlines()[0]} "
+            f"The configuration of {name} cannot be read: {first_line(error)} "
             "Name a folder with a config.json that transformers knows."
         ) from error
 
@@ -172,8 +180,11 @@ def _read(name: str) -> Any:
 def _fetched(name: str) -> Any:
     repository, at, revision = name.removeprefix(HUB_PREFIX).partition("@")
     if name.startswith(HUB_PREFIX) and at:
-        return AutoConfig.from_pretrained(repository, revision=revision)
-    return AutoConfig.from_pretrained(resolve_checkpoint(name))
+        check_config(repository, revision)
+        return AutoConfig.from_pretrained(repository, revision=revision, trust_remote_code=False)
+    folder = resolve_checkpoint(name)
+    check_config(folder)
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def _is_causal(config: Any) -> bool:
