@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from pydantic.dataclasses import dataclass
 
-from pollice.catalogue.hub import push, reserve
+from pollice.catalogue.hub import reserve_repository, upload_folder
 from pollice.data.dataset import Dataset
 from pollice.method import OPTIONS, Method, options_of
 from pollice.models.encoder.classifiers import SequenceClassifier
@@ -40,7 +40,7 @@ class HuggingFaceTrainer(TrainerOptions, Method):
         check_trackers(self)
         prepare_optimizer(self, self.device)
         if self.push_to_hub is not None and is_first():
-            reserve(self.push_to_hub)
+            reserve_repository(self.push_to_hub)
         checkpoint = resolve_checkpoint(self.checkpoint)
         tokenizer = TextTokenizer(checkpoint)
         reader = Reader(tokenizer, max_tokens=self.max_tokens, keep=self.long_text)
@@ -65,7 +65,7 @@ class HuggingFaceTrainer(TrainerOptions, Method):
         if self.push_to_hub is not None and is_first():
             with TemporaryDirectory(dir=workdir) as folder:
                 fitted.save(Path(folder))
-                push(Path(folder) / "checkpoint", self.push_to_hub)
+                upload_folder(Path(folder) / "checkpoint", self.push_to_hub)
         return fitted
 
     def _model(self, checkpoint: Path, label_names: tuple[str, ...]) -> Any:
