@@ -1,6 +1,8 @@
 """The planner: which ways it looks at in which order, which it takes, and how it refuses."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -313,6 +315,20 @@ def test_the_json_says_which_way_is_taken() -> None:
     assert [way["taken"] for way in content["ways"]] == [False, True, False]
     assert content["ways"][1]["bytes"] == 700 * MIB
     assert content["budget"] == {"bytes": 700 * MIB, "cuda": False, "given": True}
+
+
+def test_a_plan_without_a_checkpoint_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from pollice.memory.footprint import ANY_TEXTS\n"
+        "from pollice.memory.planner import plan_memory\n"
+        "from pollice.methods import create_method\n"
+        "assert plan_memory(create_method('baseline', {}), ANY_TEXTS)\n"
+        "print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
 
 
 def test_a_plan_counts_what_the_process_holds_already() -> None:
