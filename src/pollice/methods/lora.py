@@ -1,5 +1,6 @@
 """Tune a causal language model to answer with the label, by a LoRA adapter."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,16 @@ from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
 from pollice.errors import TrainingError
-from pollice.method import OPTIONS, Method, options_of
+from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
+from pollice.memory.planned_model import plan_model
+from pollice.memory.reading import QUESTION_TOKENS
+from pollice.memory.training import (
+    DecoderAdapter,
+    MicroBatch,
+    Optimizer,
+    decoder_training_parts,
+)
+from pollice.method import OPTIONS, options_of
 from pollice.models.calibration import draw_rows, learn_calibration
 from pollice.models.causal import adapters
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt
@@ -25,11 +35,10 @@ _CHECKED_TEXTS = 8
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Lora(TuningOptions, AskingOptions, Method):
+class Lora(TuningOptions, AskingOptions, PlannedMethod):
     """A causal language model, tuned by TRL and PEFT on what `prompt` asks; judged before too."""
 
     predictor_type = TunedScorer
-    work = "train_causal"
     joint = True
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> TunedScorer:
@@ -78,6 +87,30 @@ class Lora(TuningOptions, AskingOptions, Method):
             ),
         )
         return self._judging_before(scorer, train) if self.judge_before else scorer
+
+    def estimate_memory(self, lengths: Lengths) -> Footprint:
+        """Return what the largest part of a step takes, forward and backward."""
+        model = plan_model(self.checkpoint, self.device, self.dtype, four_bit=self.four_bit)
+        text = lengths.cut(self.max_tokens)
+        step_tokens = self.batch_size * (text + QUESTION_TOKENS)
+        passes = min(self.batch_size, -(-step_tokens // self.batch_tokens))
+        rows = -(-min(self.batch_size, lengths.rows) // passes)
+        parts = decoder_training_parts(
+            model,
+            MicroBatch(rows=rows, text=text, around=QUESTION_TOKENS),
+            DecoderAdapter(
+                rank=self.shape.rank,
+                all_matrices=self.shape.targets == "all",
+                recompute=self.recompute,
+            ),
+            Optimizer(bits=self.optimizer_bits, paged=self.paged_optimizer),
+        )
+        # One tokenizer to train with, and one to judge with.
+        return model.footprint(parts, lengths, second_tokenizer=True)
+
+    def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
+        """Return half of batch_tokens, as long as it holds a text."""
+        return halved("batch_tokens", self.batch_tokens, lengths.cut(self.max_tokens))
 
     def _ask(self, prompt: LabelPrompt, tokenizer: TextTokenizer, rows: Dataset) -> AskedRows:
         return ask_rows(prompt, tokenizer, rows, each=self.questions == "each", seed=self.seed)

@@ -53,7 +53,7 @@ def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Non
             shutil.rmtree(stale)
     temporary.mkdir()
     try:
-        with full_disk_said(folder.parent):
+        with explain_full_disk(folder.parent):
             manifest = fill(temporary)
             _sync_files(temporary)
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
@@ -64,7 +64,7 @@ def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Non
 
 
 @contextmanager
-def full_disk_said(folder: Path, variable: str = "POLLICE_CACHE") -> Iterator[None]:
+def explain_full_disk(folder: Path, variable: str = "POLLICE_CACHE") -> Iterator[None]:
     """Say a full disk of ``folder`` as a SourceError; ``variable`` moves that folder."""
     try:
         yield

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from transformers import TrainingArguments
 
 from pollice.errors import OptionError
-from pollice.method import OPTIONS
+from pollice.method import NO_EFFECT, OPTIONS
 from pollice.models.pretrained.devices import quiet, resolve_dtype
 from pollice.models.pretrained.options import ClassifierOptions
 from pollice.models.training.optimizers import trainer_name
@@ -43,7 +43,7 @@ class TrainerOptions(OptimizerOptions, ClassifierOptions):
     """The highest rate."""
     batch_size: int = Field(default=16, ge=1)
     """Rows of a training step, over all processes."""
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1, json_schema_extra=NO_EFFECT)
     """The parts in which a step's rows go through the model; more take less memory."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's decay, not on biases and norms."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from pollice.method import OPTIONS
+from pollice.method import NO_EFFECT, OPTIONS
 from pollice.models.causal.adapters import AdapterShape, Targets
 from pollice.models.pretrained.options import LanguageModelOptions
 from pollice.models.training.options import OptimizerOptions, with_recipe
@@ -75,11 +75,11 @@ class TuningOptions(OptimizerOptions, LanguageModelOptions):
     """The share of the steps during which the learning rate rises."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradients longer than this are scaled down to it."""
-    recompute: bool = False
+    recompute: bool = Field(default=False, json_schema_extra=NO_EFFECT)
     """Whether activations are computed again in the backward pass: less memory, more time."""
     max_tokens: int = Field(default=256, ge=1)
     """The most tokens of a text that are read; what is cut is counted."""
-    batch_tokens: int = Field(default=512, ge=1)
+    batch_tokens: int = Field(default=512, ge=1, json_schema_extra=NO_EFFECT)
     """The most tokens that learn at once; fewer take less memory. Judging, which holds less for
     each, reads four times as many."""
     merge: bool = False

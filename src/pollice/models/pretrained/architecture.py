@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from pollice.catalogue.hub import HUB_PREFIX
-from pollice.errors import CheckpointError, MemoryPlanError
-from pollice.models.pretrained.devices import quiet, resolve_device, resolve_dtype
+from pollice.errors import CheckpointError
+from pollice.models.pretrained.devices import quiet
 from pollice.models.pretrained.safety import (
     FAULTS,
     check_config,
@@ -290,29 +290,3 @@ def _rotary_bases(parameters: Mapping[str, Any]) -> Iterator[float]:
             yield from _rotary_bases(value)
         elif name == "rope_theta":
             yield value
-
-
-def planned_device(device: str, dtype: str) -> tuple[bool, int]:
-    """Return whether a GPU would be used, and the bytes of a number in products.
-
-    A GPU may be planned for where there is none; it is taken to multiply bfloat16.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        return True, 4 if dtype == "float32" else 2
-    place = resolve_device("cuda" if device == "cuda" else "cpu" if device == "cpu" else "auto")
-    number = resolve_dtype("float32" if dtype == "float32" else "auto", place)
-    return place.type == "cuda", 2 if dtype == "bfloat16" else number.itemsize
-
-
-def free_gpu_bytes() -> int:
-    """Return what is free on the GPU.
-
-    Raises:
-        MemoryPlanError: there is none to ask.
-    """
-    if not torch.cuda.is_available():
-        raise MemoryPlanError(
-            "device is 'cuda', but no CUDA GPU is at hand that says how much memory it has. "
-            "Name the GPU's memory, such as --memory 15GiB."
-        )
-    return torch.cuda.mem_get_info()[0]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pollice.method import OPTIONS
+from pollice.method import NO_EFFECT, OPTIONS
 from pollice.models.batching import Keep
 from pollice.models.pretrained.devices import Device, Dtype
 
@@ -26,7 +26,7 @@ class ModelOptions:
 
     max_tokens: int = Field(default=512, ge=1)
     """The most tokens of a text that are read; what is cut is counted."""
-    batch_tokens: int = Field(default=2048, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1, json_schema_extra=NO_EFFECT)
     """The most tokens that go through the model at once; fewer take less memory."""
     dtype: Dtype = "auto"
     """auto: bfloat16 where the hardware multiplies it natively."""

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from pollice.method import OPTIONS
+from pollice.method import NO_EFFECT, OPTIONS
 from pollice.models.pretrained.options import ClassifierOptions
 
 Recipe = Literal["default", "report"]
@@ -54,7 +54,7 @@ class OptimizerOptions:
 
     optimizer_bits: Literal[32, 8] = 32
     """Of each number of AdamW's state; 8 takes a quarter of the memory, and bitsandbytes."""
-    paged_optimizer: bool = False
+    paged_optimizer: bool = Field(default=False, json_schema_extra=NO_EFFECT)
     """Whether a GPU may move the optimizer's state to the host's memory; needs bitsandbytes."""
 
 
@@ -86,7 +86,7 @@ class TrainingOptions(OptimizerOptions, ClassifierOptions):
     go than the encoder's; none: learning_rate."""
     batch_size: int = Field(default=16, ge=1)
     """Rows of a training step."""
-    micro_batch_tokens: int = Field(default=4096, ge=1)
+    micro_batch_tokens: int = Field(default=4096, ge=1, json_schema_extra=NO_EFFECT)
     """The most tokens, padding counted, that go through the model at once in training; a step of
     more is taken in several passes, and learns the same."""
     weight_decay: float = Field(default=0.01, ge=0)
