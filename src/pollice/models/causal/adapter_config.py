@@ -28,8 +28,8 @@ _WITHOUT_INFLUENCE = (
 def read_adapter_config(folder: Path) -> LoraConfig:
     """Read the configuration of an adapter that pollice saved.
 
-    PEFT itself would take every entry of the file: ``megatron_config`` lets it import the module
-    that ``megatron_core`` names, and others change what the weights mean.
+    PEFT itself would take every entry of the file: ``megatron_config`` lets its older versions
+    import whatever module ``megatron_core`` names, and others change what the weights mean.
 
     Raises:
         CheckpointError: the file cannot be read, or sets what pollice never sets; or the weights
