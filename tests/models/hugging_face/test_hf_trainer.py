@@ -215,7 +215,7 @@ def test_another_seed_gives_other_numbers(checkpoint: Path, whole: Outcome, tmp_
 def test_other_options_do_not_go_on_from_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     fit(tmp_path, checkpoint, epochs=1)
     sentence = (
-        f"The checkpoint in {tmp_path / 'checkpoints'} belongs to another run: batch_size is 8 "
+        f"The resume point in {tmp_path / 'checkpoints'} belongs to another run: batch_size is 8 "
         "there and 4 here. Go back to how it was, or delete that folder to begin anew."
     )
     with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
@@ -233,7 +233,7 @@ def test_a_loss_that_is_no_number_ends_the_training(checkpoint: Path, tmp_path: 
     newest = max((tmp_path / "checkpoints").iterdir())
     assert re.fullmatch(
         r"In step \d+ the loss was nan and the gradient's norm nan at a learning rate of "
-        r"[\d.]+: training has diverged\. Lower learning_rate\. The last good checkpoint is "
+        r"[\d.]+: training has diverged\. Lower learning_rate\. The last good resume point is "
         + re.escape(f"{newest}."),
         str(ended.value),
     )
