@@ -39,6 +39,8 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     changed: frozenset[str]
     """The options that the planner has changed in the end."""
+    facts: Mapping[str, Any]
+    """What the predictor says of its passes in the end."""
 
 
 def wide_encoder(folder: Path) -> Path:
@@ -67,16 +69,22 @@ def widened(folder: Path, kind: Any) -> Path:
 
 
 ROWS: dict[str, Row] = {
-    "finetune": Row(build=wide_encoder, changed=frozenset({"micro_batch_tokens"})),
+    "finetune": Row(
+        build=wide_encoder,
+        changed=frozenset({"micro_batch_tokens"}),
+        facts={"micro_batch_tokens": 512},
+    ),
     "trainer": Row(
         build=wide_encoder,
         options={"attention_dropout": 0.0},
         changed=frozenset({"gradient_accumulation_steps"}),
+        facts={"micro_batches": 16},
     ),
     "lora": Row(
         build=wide_causal,
         options={"batch_tokens": 8192, "judge_before": False, "weight_decay": 0.01},
         changed=frozenset({"batch_tokens", "recompute"}),
+        facts={"micro_batches": 16},
     ),
 }
 COMMON: Mapping[str, Any] = {
@@ -88,7 +96,7 @@ COMMON: Mapping[str, Any] = {
 def experiment_of(name: str, folder: Path) -> Experiment:
     """Return a fit on short texts and one that is as long as is read: the plan is made for it."""
     rows = opinions(TRAIN_ROWS + 24)
-    texts = (*rows.texts[:-1], "the film was great " * 200)
+    texts = ("the film was great " * 200, *rows.texts[1:])
     with (folder / "opinions.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *zip(texts, rows.labels, strict=True)])
     checkpoint = ROWS[name].build(folder / "checkpoint")
@@ -103,6 +111,7 @@ def exact_ways(experiment: Experiment) -> list[Candidate]:
     """Return the planner's ways that a run may take, the largest first."""
     ((_, method),) = completed(experiment)[1].items()
     parts, _ = prepare(experiment)
+    assert max(map(len, parts.train.texts)) > 1000
     plan = plan_memory(method, lengths_of(parts), PLENTY)
     assert plan is not None
     ways = [way for way in plan.candidates if way.exact]
@@ -158,6 +167,8 @@ def test_every_joint_method_goes_on_with_less_memory(name: str, tmp_path: Path) 
     cost = json.loads((folder / name / "cost.json").read_text(encoding="utf-8"))
     assert cost["memory_changes"] == ways[-1].changes != begun
     assert set(ways[-1].changes) == ROWS[name].changed <= options_without_effect(find_method(name))
+    facts = json.loads((folder / name / "facts.json").read_text(encoding="utf-8"))
+    assert ROWS[name].facts.items() <= facts.items()
     expected = predictions(tmp_path / "whole", name)
     np.testing.assert_allclose(
         predictions(folder, name).probabilities, expected.probabilities, rtol=0, atol=1e-4
