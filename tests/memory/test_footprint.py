@@ -110,7 +110,7 @@ def test_training_an_encoder_takes_sixteen_bytes_a_weight_and_the_best_epochs_co
         ("trainer", "attention_dropout", (0.0, None)),
         ("trainer", "optimizer_bits", (8, 32)),
         ("lora", "batch_tokens", (256, 2048)),
-        ("lora", "rank", (8, 64)),
+        ("lora", "lora_rank", (8, 64)),
         ("lora", "targets", ("q_and_v", "all")),
         ("lora", "recompute", (True, False)),
         ("lora", "optimizer_bits", (8, 32)),
@@ -174,7 +174,7 @@ def test_more_labels_take_more_of_a_baseline() -> None:
 @pytest.mark.parametrize(
     ("options", "most"),
     [
-        ({"rank": 64, "targets": "q_and_v", "batch_tokens": 512}, 8),
+        ({"lora_rank": 64, "targets": "q_and_v", "batch_tokens": 512}, 8),
         ({"recompute": True, "batch_tokens": 560}, 6),
     ],
 )

@@ -119,6 +119,6 @@ class Prompt(AskingOptions, PlannedMethod):
     def _examples(self, shown: Dataset, tokenizer: TextTokenizer) -> list[Example]:
         encoded = tokenizer.encode_texts([without_control_words(text) for text in shown.texts])
         return [
-            Example(tokens=tuple(cut(tokens, self.example_tokens, self.keep)), label=label)
+            Example(tokens=tuple(cut(tokens, self.example_tokens, self.long_text)), label=label)
             for tokens, label in zip(encoded, shown.labels, strict=True)
         ]

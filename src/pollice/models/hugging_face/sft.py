@@ -18,7 +18,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from pollice.models.causal.prompts import Ending
-from pollice.models.hugging_face.options import TrainerOptions
+from pollice.models.hugging_face.options import TrainerOptions, TuningOptions
 from pollice.models.hugging_face.prompt_rows import (
     AskedCollator,
     AskedRows,
@@ -26,11 +26,10 @@ from pollice.models.hugging_face.prompt_rows import (
     predicting_positions,
 )
 from pollice.models.hugging_face.rows import RowDataset
-from pollice.models.hugging_face.steps import Job
 from pollice.models.hugging_face.trainer import ResumableTrainer
-from pollice.models.hugging_face.tuning import TuningOptions
 from pollice.models.pretrained.devices import quiet
 from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.training.job import Identity, Job
 from pollice.models.training.log import FILE
 from pollice.models.training.tensors import (
     random_states,
@@ -56,8 +55,8 @@ class Tuning:
     """The questions' endings, with the words of the labels."""
     train: AskedRows
     validation: AskedRows
-    identity: Mapping[str, Any]
-    """What a checkpoint must share with this run, besides rows and options."""
+    identity: Identity
+    """What a resume point must share with this run, besides rows."""
     workdir: Path
 
 
@@ -292,7 +291,7 @@ class LabelTrainer(ResumableTrainer, LabelLossTrainer):
             self.args.num_train_epochs = step // self._epoch_steps
 
 
-def _job(tuning: Tuning) -> Job:
+def _job(tuning: Tuning) -> Job[TrainerOptions]:
     options = tuning.options
     longest = int(tuning.train.lengths.max())
     parts = -(-options.batch_size * longest // options.batch_tokens)
@@ -308,10 +307,8 @@ def _job(tuning: Tuning) -> Job:
         reader=nobody,
         train=tuning.train,
         validation=tuning.validation,
-        identity={
-            **tuning.identity,
-            "training_rows": tuning.train.sha256(),
-            "validation_rows": tuning.validation.sha256(),
-        },
+        identity=tuning.identity.with_facts(
+            training_rows=tuning.train.sha256(), validation_rows=tuning.validation.sha256()
+        ),
         workdir=tuning.workdir,
     )

@@ -20,11 +20,13 @@ from torch import Tensor, nn
 from transformers import EvalPrediction, PreTrainedModel, TrainerCallback, TrainerControl
 
 from pollice.errors import Interrupted, TrainingError
+from pollice.models.hugging_face.options import TrainerOptions
 from pollice.models.hugging_face.rows import longest_first
-from pollice.models.hugging_face.steps import Job, StepTrainer
+from pollice.models.hugging_face.steps import StepTrainer
 from pollice.models.pretrained.devices import quiet
-from pollice.models.training.checkpoints import Checkpoint, CheckpointStore, check_identity
-from pollice.models.training.log import Journal, begin_journal
+from pollice.models.training.job import Identity, Job
+from pollice.models.training.log import TrainingLog, begin_log
+from pollice.models.training.resume_points import FOLDER, ResumePoint, ResumePointStore
 from pollice.models.training.rows import Rows
 from pollice.models.training.schedule import RELEASE_TOKENS, padded_tokens
 from pollice.models.training.tensors import (
@@ -47,7 +49,7 @@ _WEIGHTS = "model.safetensors"
 _BEST = "best.safetensors"
 
 
-def train_classifier(model: PreTrainedModel, job: Job) -> dict[str, Any]:
+def train_classifier(model: PreTrainedModel, job: Job[TrainerOptions]) -> dict[str, Any]:
     """Train a classifier, or go on from its newest checkpoint; it ends with the best weights.
 
     Returns:
@@ -57,7 +59,7 @@ def train_classifier(model: PreTrainedModel, job: Job) -> dict[str, Any]:
     Raises:
         Interrupted: SIGTERM or SIGINT came, and a checkpoint was written.
         MemoryPlanError: not even one row fits into memory.
-        RunError: the checkpoint in ``job.workdir`` is of other rows, options or weights.
+        RunError: the resume point in ``job.workdir`` is of other rows, options or weights.
         TrainingError: the loss is no longer a finite number.
     """
     states = random_states()
@@ -91,7 +93,7 @@ class _Stopped(Exception):  # noqa: N818 -- not an error: it leaves an evaluatio
 class ResumableTrainer(StepTrainer):
     """Trainer that publishes complete checkpoints and goes on from them exactly."""
 
-    def __init__(self, model: PreTrainedModel, job: Job, stop: StopFlag) -> None:
+    def __init__(self, model: PreTrainedModel, job: Job[TrainerOptions], stop: StopFlag) -> None:
         super().__init__(
             model,
             job,
@@ -100,9 +102,7 @@ class ResumableTrainer(StepTrainer):
         )
         self._stop = stop
         self._stop_signal = 0
-        self._store = CheckpointStore(
-            job.workdir / "checkpoints", keep=job.options.keep_checkpoints
-        )
+        self._store = ResumePointStore(job.workdir / FOLDER, keep=job.options.keep_checkpoints)
         self._at = _Position()
         self._best_weights: dict[str, Tensor] | None = None
         self._random_states: dict[str, Tensor] = {}
@@ -113,14 +113,14 @@ class ResumableTrainer(StepTrainer):
         """Train from the newest checkpoint, or from the beginning, to the end."""
         found = self._found = self._newest()
         if found is not None:
-            check_identity(found.identity, self._identity, found.folder.parent)
+            self._identity.check(found.identity, found.folder.parent)
             self._at = _Position(**found.facts["position"])
             self.parts = self._at.parts
             self.args.eval_on_start = not self._at.evaluated
         folder = self._last_checkpoint = found.folder if found else None
-        log = begin_journal(self.job.workdir, folder, is_first=self._is_first)
+        log = begin_log(self.job.workdir, folder, is_first=self._is_first)
         with (
-            Journal(log, seconds=self._at.seconds) as self._journal,
+            TrainingLog(log, seconds=self._at.seconds) as self._journal,
             stage("training", total=self._rows_left()) as self._advance,
         ):
             self.train(resume_from_checkpoint=str(folder) if folder else None)
@@ -135,14 +135,14 @@ class ResumableTrainer(StepTrainer):
         return self.peers.rank == 0
 
     @property
-    def _identity(self) -> dict[str, Any]:
-        return {**self.job.identity, "processes": self.peers.size}
+    def _identity(self) -> Identity:
+        return self.job.identity.with_facts(processes=self.peers.size)
 
     @property
     def _epoch_steps(self) -> int:
         return len(self.sampler.steps)
 
-    def _newest(self) -> Checkpoint | None:
+    def _newest(self) -> ResumePoint | None:
         """Look for a checkpoint, the first process first: it deletes what is damaged."""
         found = self._store.latest() if self._is_first else None
         self.peers.wait()
@@ -169,7 +169,7 @@ class ResumableTrainer(StepTrainer):
         self._advance(len(rows))
         self._release.after(padded_tokens(self.job.train.lengths, rows))
         epoch_ends = taken % self._epoch_steps == 0  # saved after its evaluation
-        due = every > 0 and taken % every == 0
+        due = every is not None and taken % every == 0
         self.control.should_save = not epoch_ends and (due or self._stop_signal > 0)
 
     def log_step(self, logs: Mapping[str, float]) -> None:
@@ -180,7 +180,7 @@ class ResumableTrainer(StepTrainer):
             raise TrainingError(
                 f"In step {step} the loss was {logs['loss']:.3g} and the gradient's norm "
                 f"{logs['grad_norm']:.3g} at a learning rate of {logs['learning_rate']:.3g}: "
-                "training has diverged. Lower learning_rate. The last good checkpoint is "
+                "training has diverged. Lower learning_rate. The last good resume point is "
                 f"{self._last_checkpoint or 'none'}."
             )
         epoch, number = divmod(step - 1, self._epoch_steps)
@@ -249,7 +249,7 @@ class ResumableTrainer(StepTrainer):
             published = self._store.publish(
                 self.state.global_step,
                 partial(self._write, states=states),
-                identity=self._identity,
+                identity=self._identity.values(),
                 facts={
                     "position": asdict(position),
                     "scheduler": self.lr_scheduler.state_dict(),
@@ -294,7 +294,7 @@ class ResumableTrainer(StepTrainer):
             raise Interrupted(
                 f"{signal.Signals(self._stop_signal).name} stopped the training after step "
                 f"{self.state.global_step} of {self.state.max_steps}. The same command goes on "
-                f"from {self._last_checkpoint or 'the beginning: no checkpoint was written'}.",
+                f"from {self._last_checkpoint or 'the beginning: no resume point was written'}.",
                 self._stop_signal,
             )
 
