@@ -20,7 +20,7 @@ from torch import Tensor
 from pollice.errors import Interrupted, OptionError, RunError, SourceError, TrainingError
 from pollice.methods.trainer import HuggingFaceTrainer
 from pollice.models.encoder.classifiers import SequenceClassifier
-from pollice.models.hugging_face import trainer
+from pollice.models.hugging_face import resuming
 from pollice.models.training import tensors
 from pollice.system.progress import Advance, listening
 from tiny import tiny_encoder
@@ -91,7 +91,7 @@ def die_in_write(number: int, workdir: Path, checkpoint: Path) -> None:
             kill()
 
     with pytest.MonkeyPatch.context() as patched:
-        for module in (tensors, trainer):
+        for module in (tensors, resuming):
             patched.setattr(module, "save_tensors", write_half)
         fit(workdir, checkpoint)
 
@@ -157,6 +157,20 @@ def test_a_truncated_checkpoint_is_passed_over(
     weights = newest / "model.safetensors"
     os.truncate(weights, weights.stat().st_size // 2)
     check_same(fit(tmp_path, checkpoint), whole)
+
+
+def test_a_planted_pickle_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    """Trainer would unpickle these two files of a folder that it goes on from."""
+    fit(tmp_path, checkpoint, epochs=1)
+    (newest,) = (tmp_path / "checkpoints").iterdir()
+    for name in ("optimizer.pt", "scheduler.pt"):
+        (newest / name).write_bytes(b"anything")
+    sentence = (
+        f"The checkpoint {newest} holds optimizer.pt, which pollice does not write, and loading it "
+        f"could run foreign code. Delete {newest / 'optimizer.pt'}, or that folder to begin anew."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
+        fit(tmp_path, checkpoint, epochs=1)
 
 
 @pytest.mark.parametrize(

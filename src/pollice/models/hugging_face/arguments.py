@@ -24,7 +24,8 @@ class OneGpuArguments(TrainingArguments):
     @property
     def n_gpu(self) -> int:
         """The GPUs of this process: one, or none."""
-        return min(super().n_gpu, 1)
+        found: int = super().n_gpu
+        return min(found, 1)
 
 
 def training_arguments(
@@ -38,13 +39,7 @@ def training_arguments(
 ) -> OneGpuArguments:
     """Return the arguments; what Trainer would save, print or draw by itself is off.
 
-    Args:
-        kind: The class of the arguments.
-        options: Of the training run.
-        workdir: Where Trainer may write.
-        peers: The processes that train together.
-        evaluates: Whether there are validation rows.
-        more: Further arguments of that class; they replace those of the same name.
+    Those in ``more`` are added, or replace those of the same name.
     """
     device = peers.device
     arguments: dict[str, Any] = {

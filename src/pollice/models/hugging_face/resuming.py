@@ -1,7 +1,7 @@
 """Training that goes on exactly where it was ended: resume points, the log, the signal to stop.
 
-Knows nothing about what is trained. It follows transformers' Trainer by its callbacks, and asks it
-to go on from a folder that it wrote itself, so no method of Trainer that saves or loads is replaced.
+Knows nothing about what is trained. It follows transformers' Trainer by its callbacks, and lets it
+go on from a folder that was written here: no method of Trainer that saves or loads is replaced.
 """
 
 import math
@@ -93,6 +93,7 @@ class ResumableRun(TrainerCallback):
         self._trainer = trainer
         self._job = trainer.job
         self._peers = trainer.peers
+        self._is_first = trainer.peers.rank == 0
         self._epoch_steps = len(trainer.sampler.steps)
         self._identity = {**self._job.identity, "processes": self._peers.size}
         self._patience = patience
@@ -101,10 +102,12 @@ class ResumableRun(TrainerCallback):
         self._release = Release(every=RELEASE_TOKENS)
         folder = self._job.workdir / "checkpoints"
         self._store = CheckpointStore(folder, keep=self._job.options.keep_checkpoints)
-        self._found = self._newest()
-        self._last = self._found.folder if self._found else None
-        self._position = Position(**self._found.facts["position"]) if self._found else Position()
-        self._best = self._load(_BEST)
+        self._found = found = self._newest()
+        self._steps_before = found.step if found else 0
+        self._last = found.folder if found else None
+        self._position = Position(**found.facts["position"]) if found else Position()
+        has_best = found is not None and (found.folder / _BEST).is_file()
+        self._best = load_file(found.folder / _BEST) if found and has_best else {}
         self._random_states: dict[str, Tensor] = {}
 
     def train(self) -> Position:
@@ -135,14 +138,6 @@ class ResumableRun(TrainerCallback):
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
         return self._position
 
-    @property
-    def _is_first(self) -> bool:
-        return self._peers.rank == 0
-
-    @property
-    def _steps_before(self) -> int:
-        return self._found.step if self._found else 0
-
     def _newest(self) -> Checkpoint | None:
         """Look for a resume point, the first process first: it deletes what is damaged."""
         found = self._store.latest() if self._is_first else None
@@ -152,11 +147,6 @@ class ResumableRun(TrainerCallback):
             check_identity(found.identity, self._identity, found.folder.parent)
             _refuse_pickles(found.folder)
         return found
-
-    def _load(self, name: str) -> dict[str, Tensor]:
-        if self._last is None or not (self._last / name).is_file():
-            return {}
-        return load_file(self._last / name)
 
     def _rows_left(self) -> int:
         epochs, steps = divmod(self._steps_before, self._epoch_steps)
@@ -332,7 +322,7 @@ def _learned(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _refuse_pickles(folder: Path) -> None:
-    """Refuse files that pollice did not write: Trainer would unpickle some, such as optimizer.pt."""
+    """Refuse files that were not written here: Trainer would unpickle some, as optimizer.pt."""
     for path in sorted(folder.iterdir()):
         if path.suffix not in (".json", ".jsonl", ".safetensors"):
             raise RunError(

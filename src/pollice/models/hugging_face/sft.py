@@ -7,6 +7,7 @@ stopping are in `resuming`.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from pollice.models.hugging_face.prompt_rows import (
     predicting_positions,
 )
 from pollice.models.hugging_face.resuming import ResumableRun, in_training
-from pollice.models.hugging_face.rows import longest_first
 from pollice.models.hugging_face.steps import Job, StepTrainer
 from pollice.models.hugging_face.tuning import TuningOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
@@ -86,9 +86,9 @@ class LabelTrainer(StepTrainer, SFTTrainer):
 
     def __init__(self, model: PeftModel, tuning: Tuning) -> None:
         self._endings = tuning.endings
-        validation = tuning.validation
         super().__init__(
             _job(tuning),
+            partial(AskedCollator, tuning.tokenizer.pad),
             _OneGpuConfig,
             {
                 "bf16": model.dtype == torch.bfloat16,
@@ -97,9 +97,6 @@ class LabelTrainer(StepTrainer, SFTTrainer):
                 "dataset_kwargs": {"skip_prepare_dataset": True},
             },
             model=model,
-            data_collator=AskedCollator(tuning.tokenizer.pad),
-            train_dataset=tuning.train.table(range(len(tuning.train))),
-            eval_dataset=validation.table(longest_first(validation)) if len(validation) else None,
             processing_class=tuning.tokenizer.tokenizer,
         )
         for weights in self.model.parameters():  # TRL makes those on 4-bit weights bfloat16

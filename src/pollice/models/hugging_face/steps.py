@@ -4,7 +4,7 @@ Knows nothing about losses, evaluation and resume points.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from pollice.errors import MemoryPlanError
 from pollice.models.encoder.reader import Reader
 from pollice.models.hugging_face.arguments import OneGpuArguments, training_arguments
 from pollice.models.hugging_face.options import TrainerOptions
-from pollice.models.hugging_face.rows import StepSampler, longest_first
+from pollice.models.hugging_face.rows import StepSampler, longest_first, row_numbers
 from pollice.models.pretrained.devices import resolve_device
 from pollice.models.training.peers import connect
 from pollice.models.training.rows import Rows
@@ -51,16 +51,23 @@ class StepTrainer(Trainer):
 
     Args:
         job: What is trained on, and where.
+        collate: Makes the collator of some rows.
         kind: The class of the arguments.
         arguments: More of them than the options say.
         options: What Trainer is made of besides.
     """
 
     model: Any
+    train_dataset: Any
     lr_scheduler: Any
 
     def __init__(
-        self, job: Job, kind: type[OneGpuArguments], arguments: Mapping[str, Any], **options: Any
+        self,
+        job: Job,
+        collate: Callable[[Any], Any],
+        kind: type[OneGpuArguments],
+        arguments: Mapping[str, Any],
+        **options: Any,
     ) -> None:
         self.peers = connect(resolve_device(job.options.device))
         evaluates = len(job.validation) > 0
@@ -68,11 +75,15 @@ class StepTrainer(Trainer):
             args=training_arguments(
                 kind, job.options, job.workdir, self.peers, evaluates=evaluates, **arguments
             ),
+            data_collator=collate(job.validation),
+            train_dataset=row_numbers(range(len(job.train))),
+            eval_dataset=row_numbers(longest_first(job.validation)) if evaluates else None,
             compute_metrics=partial(_judge, job.validation),
             **options,
         )
         self.remove_callback(PrinterCallback)
         self.job = job
+        self._collate_training = collate(job.train)
         self.sampler = StepSampler(job.train.lengths, job.options, self.peers)
         self.parts = 1
         """The parts in which a micro-batch goes through the model."""
@@ -88,7 +99,7 @@ class StepTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return this process's micro-batches; the order depends on seed and epoch alone."""
         return DataLoader(
-            self.train_dataset, batch_sampler=self.sampler, collate_fn=self.data_collator
+            self.train_dataset, batch_sampler=self.sampler, collate_fn=self._collate_training
         )
 
     def epoch_facts(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:

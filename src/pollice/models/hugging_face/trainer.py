@@ -4,6 +4,7 @@ Knows nothing about data sets: rows come as token ids and label codes. Saving, g
 are in `resuming`.
 """
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 
 from pollice.models.hugging_face.arguments import OneGpuArguments
 from pollice.models.hugging_face.resuming import ResumableRun, in_training
-from pollice.models.hugging_face.rows import IGNORED, Collator, RowDataset, longest_first
+from pollice.models.hugging_face.rows import IGNORED, Collator
 from pollice.models.hugging_face.steps import Job, StepTrainer
 
 
@@ -35,15 +36,9 @@ class ClassifierTrainer(StepTrainer):
     """Trainer of a classifier, whose loss is the mean over the rows of a whole step."""
 
     def __init__(self, model: PreTrainedModel, job: Job) -> None:
+        collate = partial(Collator, job.reader)
         super().__init__(
-            job,
-            OneGpuArguments,
-            {},
-            model=model,
-            data_collator=Collator(job.reader),
-            train_dataset=RowDataset(job.train),
-            eval_dataset=RowDataset(job.validation, longest_first(job.validation)),
-            compute_loss_func=self._loss,
+            job, collate, OneGpuArguments, {}, model=model, compute_loss_func=self._loss
         )
 
     def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
