@@ -61,7 +61,7 @@ def test_training_an_encoder_takes_sixteen_bytes_a_weight_and_the_best_epochs_co
         ("train_encoder", MINILM, "frozen_layers", (5, 0)),
         ("train_encoder", MINILM, "lora_rank", (8, None)),
         ("train_causal", GEMMA, "batch_tokens", (256, 2048)),
-        ("train_causal", GEMMA, "rank", (8, 64)),
+        ("train_causal", GEMMA, "lora_rank", (8, 64)),
         ("train_causal", GEMMA, "targets", ("q_and_v", "all")),
         ("train_causal", GEMMA, "recompute", (True, False)),
         ("train_causal", GEMMA, "weights", ("nf4", "auto")),
@@ -133,7 +133,7 @@ def test_more_labels_take_more_of_a_baseline() -> None:
 @pytest.mark.parametrize(
     ("options", "most"),
     [
-        ({"weights": "nf4", "rank": 64, "targets": "q_and_v", "batch_tokens": 512}, 8),
+        ({"weights": "nf4", "lora_rank": 64, "targets": "q_and_v", "batch_tokens": 512}, 8),
         ({"weights": "nf4", "recompute": True, "batch_tokens": 560}, 6),
     ],
 )

@@ -189,7 +189,10 @@ def _kept_for_backward(case: Case, kept: int) -> int:
         return _rounded(case, kept)
     shapes = min(1, case.text_tokens / _KERNELS_UP_TO) if case.number_bytes == 2 else 0
     kernels = round(shapes * _KERNELS)
-    thin = case.number_bytes == 4 and case.option("lora_rank")
+    adapters = case.work == "train_encoder" and case.option(
+        "lora_rank"
+    )  # lora's were measured apart
+    thin = case.number_bytes == 4 and adapters
     left = _LEFT_BY_ADAPTERS if thin else _LEFT_BETWEEN
     return _rounded(case, round(left * kept)) + kernels
 
@@ -353,7 +356,7 @@ def _training_causal(case: Case) -> Parts:
 
 def _adapter_parameters(case: Case) -> int:
     """Return what two thin matrices beside each adapted one have."""
-    anatomy, rank = _known(case), case.option("rank", 16)
+    anatomy, rank = _known(case), case.option("lora_rank", 16)
     if case.option("targets", "all") == "all":
         return int(rank * (anatomy.linear_outputs + _linear_inputs(anatomy)))
     queries = anatomy.heads * anatomy.head_size

@@ -10,11 +10,12 @@ from pollice.data.dataset import Dataset
 from pollice.method import OPTIONS, Method
 from pollice.models.encoder.classifiers import SequenceClassifier
 from pollice.models.encoder.reader import Reader, check_max_tokens
-from pollice.models.pretrained.devices import resolve_device, resolve_dtype
+from pollice.models.pretrained.devices import resolve_device
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import dropout_options, load_classifier
-from pollice.models.training.loop import Job, train_classifier
+from pollice.models.training.job import Job, classifier_identity
+from pollice.models.training.loop import train_classifier
 from pollice.models.training.optimizers import prepare_optimizer
 from pollice.models.training.options import TrainingOptions
 from pollice.models.training.peers import connect
@@ -30,11 +31,11 @@ class Finetune(TrainingOptions, Method):
     joint = True
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> SequenceClassifier:
-        """Train on the training rows; ``workdir`` gets training.jsonl and the checkpoints."""
+        """Train on the training rows; ``workdir`` gets training.jsonl and resume points."""
         prepare_optimizer(self, self.device)
         checkpoint = resolve_checkpoint(self.checkpoint)
         device = resolve_device(self.device)
-        peers = connect(device)
+        connect(device)  # before anything is put on a GPU: each process has its own
         tokenizer = TextTokenizer(checkpoint)
         reader = Reader(tokenizer, max_tokens=self.max_tokens, keep=self.long_text)
         with torch.random.fork_rng():
@@ -48,14 +49,15 @@ class Finetune(TrainingOptions, Method):
             )
             model.to(device)
             check_max_tokens(model, self.max_tokens)
+            rows = read_rows(reader, train, workdir, "tokenizing training")
+            held_out = read_rows(reader, validation, workdir, "tokenizing validation")
             job = Job(
-                train=read_rows(reader, train, workdir, "tokenizing training"),
-                validation=read_rows(reader, validation, workdir, "tokenizing validation"),
-                reader=reader,
                 options=self,
-                dtype=resolve_dtype(self.dtype, device),
+                reader=reader,
+                train=rows,
+                validation=held_out,
+                identity=classifier_identity(self, train.label_names, rows, held_out),
                 workdir=workdir,
-                peers=peers,
             )
             facts = train_classifier(model, job)
         return SequenceClassifier(model, tokenizer, train.label_names, self.reading(), facts)

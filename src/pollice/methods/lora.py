@@ -1,24 +1,24 @@
 """Tune a causal language model to answer with the label, by a LoRA adapter."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
 from pollice.errors import TrainingError
-from pollice.method import OPTIONS, Method, options_of
+from pollice.method import OPTIONS, Method
 from pollice.models.calibration import draw_rows, learn_calibration
 from pollice.models.causal import adapters
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt
 from pollice.models.causal.prompts import assemble
 from pollice.models.causal.tuned_scorer import Shipping, TunedModel, TunedScorer
+from pollice.models.hugging_face.options import TuningOptions
 from pollice.models.hugging_face.prompt_rows import AskedRows, ask_rows
 from pollice.models.hugging_face.sft import Tuning, tune
-from pollice.models.hugging_face.tuning import WITHOUT_INFLUENCE, TuningOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import check_four_bit, load_language_model
+from pollice.models.training.job import Identity
 from pollice.models.training.optimizers import prepare_optimizer
 
 _CHECKED_TEXTS = 8
@@ -33,7 +33,7 @@ class Lora(TuningOptions, AskingOptions, Method):
     joint = True
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> TunedScorer:
-        """Train on the training rows; ``workdir`` gets training.jsonl and the checkpoints.
+        """Train on the training rows; ``workdir`` gets training.jsonl and resume points.
 
         Raises:
             TrainingError: a label has no training row.
@@ -82,14 +82,15 @@ class Lora(TuningOptions, AskingOptions, Method):
     def _ask(self, prompt: LabelPrompt, tokenizer: TextTokenizer, rows: Dataset) -> AskedRows:
         return ask_rows(prompt, tokenizer, rows, each=self.questions == "each", seed=self.seed)
 
-    def _identity(self, checkpoint: Path, prompt: LabelPrompt) -> dict[str, Any]:
-        options = options_of(self)
-        return {
-            **{name: options[name] for name in options if name not in WITHOUT_INFLUENCE},
-            "label_names": prompt.label_names,
-            "prompt_sha256": prompt.sha256,
-            "base_sha256": adapters.weights_sha256(checkpoint),
-        }
+    def _identity(self, checkpoint: Path, prompt: LabelPrompt) -> Identity:
+        return Identity(
+            options=self,
+            facts={
+                "label_names": prompt.label_names,
+                "prompt_sha256": prompt.sha256,
+                "base_sha256": adapters.weights_sha256(checkpoint),
+            },
+        )
 
     def _judging_before(self, scorer: TunedScorer, train: Dataset) -> TunedScorer:
         rows = draw_rows(

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
 from pollice.errors import PromptError
-from pollice.method import OPTIONS, Method
+from pollice.method import NO_EFFECT, OPTIONS, Method
 from pollice.models.batching import cut
 from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
 from pollice.models.causal.label_prompt import AskingOptions
@@ -42,7 +42,7 @@ class Prompt(AskingOptions, Method):
     """The most tokens of a text that are read; what is cut is counted."""
     example_tokens: int = Field(default=128, ge=1)
     """The most tokens of each example."""
-    batch_tokens: int = Field(default=2048, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1, json_schema_extra=NO_EFFECT)
     """The most tokens that go through the model at once; fewer take less memory."""
     order_draws: int = Field(default=0, ge=0)
     """Repeat with this many other draws and orders of the examples, and report the spread."""
@@ -99,6 +99,6 @@ class Prompt(AskingOptions, Method):
     def _examples(self, shown: Dataset, tokenizer: TextTokenizer) -> list[Example]:
         encoded = tokenizer.encode_texts([without_control_words(text) for text in shown.texts])
         return [
-            Example(tokens=tuple(cut(tokens, self.example_tokens, self.keep)), label=label)
+            Example(tokens=tuple(cut(tokens, self.example_tokens, self.long_text)), label=label)
             for tokens, label in zip(encoded, shown.labels, strict=True)
         ]

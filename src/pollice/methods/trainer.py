@@ -1,6 +1,6 @@
 """Train all weights of an encoder with transformers' Trainer.
 
-Knows nothing about steps and checkpoints.
+Knows nothing about steps and resume points.
 """
 
 from pathlib import Path
@@ -12,15 +12,15 @@ from pydantic.dataclasses import dataclass
 
 from pollice.catalogue.hub import push, reserve
 from pollice.data.dataset import Dataset
-from pollice.method import OPTIONS, Method, options_of
+from pollice.method import OPTIONS, Method
 from pollice.models.encoder.classifiers import SequenceClassifier
 from pollice.models.encoder.reader import Reader, check_max_tokens
-from pollice.models.hugging_face.options import WITHOUT_INFLUENCE, TrainerOptions, check_trackers
-from pollice.models.hugging_face.steps import Job
+from pollice.models.hugging_face.options import TrainerOptions, check_trackers
 from pollice.models.hugging_face.trainer import train_classifier
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import dropout_options, load_classifier
+from pollice.models.training.job import Job, classifier_identity
 from pollice.models.training.optimizers import prepare_optimizer
 from pollice.models.training.peers import is_first
 from pollice.models.training.rows import read_rows
@@ -36,7 +36,7 @@ class HuggingFaceTrainer(TrainerOptions, Method):
     joint = True
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> SequenceClassifier:
-        """Train on the training rows; ``workdir`` gets training.jsonl and the checkpoints."""
+        """Train on the training rows; ``workdir`` gets training.jsonl and resume points."""
         check_trackers(self)
         prepare_optimizer(self, self.device)
         if self.push_to_hub is not None and is_first():
@@ -47,17 +47,13 @@ class HuggingFaceTrainer(TrainerOptions, Method):
         rows = read_rows(reader, train, workdir, "tokenizing training")
         held_out = read_rows(reader, validation, workdir, "tokenizing validation")
         model = self._model(checkpoint, train.label_names)
+        identity = classifier_identity(self, train.label_names, rows, held_out)
         job = Job(
             options=self,
             reader=reader,
             train=rows,
             validation=held_out,
-            identity={
-                "label_names": train.label_names,
-                "training rows": rows.sha256()[:16],
-                "validation rows": held_out.sha256()[:16],
-                **self._identity(checkpoint),
-            },
+            identity=identity.with_facts(**{"first weights": _weights_hashes(checkpoint)}),
             workdir=workdir,
         )
         facts = train_classifier(model, job)
@@ -82,10 +78,7 @@ class HuggingFaceTrainer(TrainerOptions, Method):
         check_max_tokens(model, self.max_tokens)
         return model
 
-    def _identity(self, checkpoint: Path) -> dict[str, Any]:
-        options = options_of(self)
-        weights = sorted(checkpoint.glob("*.safetensors")) or sorted(checkpoint.glob("*.bin"))
-        return {
-            "first weights": [file_sha256(path)[:16] for path in weights],
-            **{name: options[name] for name in options if name not in WITHOUT_INFLUENCE},
-        }
+
+def _weights_hashes(checkpoint: Path) -> list[str]:
+    files = sorted(checkpoint.glob("*.safetensors")) or sorted(checkpoint.glob("*.bin"))
+    return [file_sha256(path)[:16] for path in files]

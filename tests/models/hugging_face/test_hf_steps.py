@@ -72,8 +72,8 @@ def test_steps_that_do_not_fit_are_repeated_in_smaller_parts(
     check_alike(found, expected)
     assert found.facts == {"micro_batches": parts}
     assert said(caplog) == [
-        "Step 1 did not fit into memory: it is repeated, and from here on a step goes through the "
-        f"model in {number} parts."
+        f"Step 1 did not fit into memory: it is taken again in {number} passes, and so are all "
+        "that follow."
         for number in (4, 8)
         if number <= parts
     ]

@@ -25,6 +25,7 @@ from pollice.models.causal import adapters
 from pollice.models.causal.label_prompt import LabelPrompt, first_tokens
 from pollice.models.causal.prompts import Question, Template, assemble, default_template
 from pollice.models.causal.scoring import CausalScorer
+from pollice.models.hugging_face.options import TuningOptions
 from pollice.models.hugging_face.prompt_rows import (
     AskedCollator,
     AskedRows,
@@ -34,10 +35,10 @@ from pollice.models.hugging_face.prompt_rows import (
 )
 from pollice.models.hugging_face.rows import IGNORED
 from pollice.models.hugging_face.sft import LabelTrainer, Tuning
-from pollice.models.hugging_face.tuning import TuningOptions
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_causal
+from pollice.models.training.job import Identity
 from pollice.system.folders import file_sha256
 from tiny import opinions, tiny_causal
 from tuning import OPTIONS, log_of, tuned
@@ -78,13 +79,14 @@ def trainer_of(
         for weights in model.parameters():
             if weights.requires_grad:
                 weights.normal_(std=0.1)
+    settings = TuningOptions(**{**OPTIONS, **options})
     tuning = Tuning(
-        options=TuningOptions(**{**OPTIONS, **options}),
+        options=settings,
         tokenizer=TextTokenizer(checkpoint),
         endings=prompt.pieces.endings,
         train=asked(prompt, checkpoint),
         validation=asked(prompt, checkpoint),
-        identity={},
+        identity=Identity(options=settings, facts={}),
         workdir=workdir,
     )
     return LabelTrainer(model, tuning)
@@ -372,11 +374,11 @@ def test_a_checkpoint_of_other_options_is_refused(
 ) -> None:
     folder = whole / "checkpoints"
     sentence = (
-        f"The checkpoint in {folder} belongs to another run: rank is 16 there and 2 here. Go back "
-        "to how it was, or delete that folder to begin anew."
+        f"The resume point in {folder} belongs to another run: lora_rank is 16 there and 2 here. "
+        "Go back to how it was, or delete that folder to begin anew."
     )
     with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
-        tuned(checkpoint, whole, **RESUMING, rank=2)
+        tuned(checkpoint, whole, **RESUMING, lora_rank=2)
 
 
 def test_a_checkpoint_holds_the_adapter_alone(checkpoint: Path, whole: Path) -> None:

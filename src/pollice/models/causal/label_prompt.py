@@ -90,7 +90,9 @@ class LabelPrompt:
     @property
     def sha256(self) -> str:
         """The hash of all that is asked but the text: equal hashes ask the same."""
-        content = json.dumps([asdict(self.pieces), self.settings.max_tokens, self.settings.keep])
+        content = json.dumps(
+            [asdict(self.pieces), self.settings.max_tokens, self.settings.long_text]
+        )
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
@@ -107,7 +109,9 @@ class LabelPrompt:
     ) -> tuple[list[list[int]], list[int]]:
         """Return the tokens of each text, cut, and how many there were before."""
         encoded = tokenizer.encode_texts([without_control_words(text) for text in texts])
-        kept = [cut(tokens, self.settings.max_tokens, self.settings.keep) for tokens in encoded]
+        kept = [
+            cut(tokens, self.settings.max_tokens, self.settings.long_text) for tokens in encoded
+        ]
         return kept, [len(tokens) for tokens in encoded]
 
     def check_room(self, checkpoint: Path) -> None:

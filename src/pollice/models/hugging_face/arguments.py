@@ -3,6 +3,7 @@
 Knows nothing about rows or models.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def training_arguments(
         "weight_decay": options.weight_decay,
         "warmup_steps": options.warmup,
         "lr_scheduler_type": options.lr_scheduler,
-        "max_grad_norm": options.clip_norm,
+        "max_grad_norm": math.inf if options.clip_norm is None else options.clip_norm,
         "optim": trainer_name(options, device),
         "logging_strategy": "steps",
         "logging_steps": 1,

@@ -21,8 +21,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from pollice.errors import Interrupted, RunError, TrainingError
 from pollice.models.hugging_face.steps import StepTrainer
 from pollice.models.pretrained.devices import quiet
-from pollice.models.training.checkpoints import Checkpoint, CheckpointStore, check_identity
-from pollice.models.training.log import Journal, begin_journal
+from pollice.models.training.log import TrainingLog, begin_log
+from pollice.models.training.resume_points import FOLDER, ResumePoint, ResumePointStore
 from pollice.models.training.schedule import RELEASE_TOKENS, padded_tokens
 from pollice.models.training.tensors import (
     gather_random_states,
@@ -95,13 +95,13 @@ class ResumableRun(TrainerCallback):
         self._peers = trainer.peers
         self._is_first = trainer.peers.rank == 0
         self._epoch_steps = len(trainer.sampler.steps)
-        self._identity = {**self._job.identity, "processes": self._peers.size}
+        self._identity = self._job.identity.with_facts(processes=self._peers.size)
         self._patience = patience
         self._stop = stop
         self._stop_signal = 0
         self._release = Release(every=RELEASE_TOKENS)
-        folder = self._job.workdir / "checkpoints"
-        self._store = CheckpointStore(folder, keep=self._job.options.keep_checkpoints)
+        keep = self._job.options.keep_checkpoints
+        self._store = ResumePointStore(self._job.workdir / FOLDER, keep=keep)
         self._found = found = self._newest()
         self._steps_before = found.step if found else 0
         self._last = found.folder if found else None
@@ -125,9 +125,9 @@ class ResumableRun(TrainerCallback):
         trainer.args.eval_on_start = not self._position.evaluated
         if self._position.ended:
             trainer.args.num_train_epochs = self._steps_before // self._epoch_steps
-        log = begin_journal(self._job.workdir, self._last, is_first=self._is_first)
+        log = begin_log(self._job.workdir, self._last, is_first=self._is_first)
         with (
-            Journal(log, seconds=self._position.seconds) as self._journal,
+            TrainingLog(log, seconds=self._position.seconds) as self._log,
             stage("training", total=self._rows_left()) as self._advance,
             suppress(_Ended),
         ):
@@ -138,14 +138,14 @@ class ResumableRun(TrainerCallback):
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
         return self._position
 
-    def _newest(self) -> Checkpoint | None:
+    def _newest(self) -> ResumePoint | None:
         """Look for a resume point, the first process first: it deletes what is damaged."""
         found = self._store.latest() if self._is_first else None
         self._peers.wait()
         found = found if self._is_first else self._store.latest()
         if found is not None:
-            check_identity(found.identity, self._identity, found.folder.parent)
-            _refuse_pickles(found.folder)
+            self._identity.check(found.identity, found.folder.parent)
+            _check_files(found.folder)
         return found
 
     def _rows_left(self) -> int:
@@ -191,7 +191,7 @@ class ResumableRun(TrainerCallback):
         self._write_step(state.global_step, logs)
         self._note_stop()
         every = self._job.options.checkpoint_steps
-        due = every > 0 and state.global_step % every == 0
+        due = every is not None and state.global_step % every == 0
         epoch_ends = state.global_step % self._epoch_steps == 0  # saved after its evaluation
         if not epoch_ends and (due or self._stop_signal):
             self._publish()
@@ -228,7 +228,7 @@ class ResumableRun(TrainerCallback):
             raise TrainingError(
                 f"In step {step} the loss was {logs['loss']:.3g} and the gradient's norm "
                 f"{logs['grad_norm']:.3g} at a learning rate of {logs['learning_rate']:.3g}: "
-                "training has diverged. Lower learning_rate. The last good checkpoint is "
+                "training has diverged. Lower learning_rate. The last good resume point is "
                 f"{self._last or 'none'}."
             )
 
@@ -236,7 +236,7 @@ class ResumableRun(TrainerCallback):
         epoch, number = divmod(step - 1, self._epoch_steps)
         train, sampler = self._job.train, self._trainer.sampler
         share = (number + 1) * self._job.options.batch_size / len(train)
-        self._journal.step(
+        self._log.step(
             step=step,
             epoch=epoch + min(1.0, share),
             loss=logs["loss"],
@@ -256,7 +256,7 @@ class ResumableRun(TrainerCallback):
         epoch = step // self._epoch_steps
         facts = {"train_accuracy": self._position.right / len(self._job.train)}
         facts |= self._trainer.epoch_facts(epoch, metrics)
-        self._journal.epoch(step=step, epoch=epoch, facts=facts)
+        self._log.epoch(step=step, epoch=epoch, facts=facts)
         self._position = replace(self._position, right=0)
         if metrics:
             self._keep_best(epoch, metrics["eval_log_loss"])
@@ -274,14 +274,14 @@ class ResumableRun(TrainerCallback):
 
     def _publish(self) -> None:
         """Write a resume point, whole or not at all; then leave if the work was asked to stop."""
-        trainer, seconds = self._trainer, self._journal.seconds
+        trainer, seconds = self._trainer, self._log.seconds
         self._position = replace(self._position, parts=trainer.parts, seconds=seconds)
         states = gather_random_states(trainer.accelerator)
         if self._is_first:
             published = self._store.publish(
                 trainer.state.global_step,
                 partial(self._write, states=states),
-                identity=self._identity,
+                identity=self._identity.values(),
                 facts={
                     "position": asdict(self._position),
                     "scheduler": trainer.lr_scheduler.state_dict(),
@@ -299,7 +299,7 @@ class ResumableRun(TrainerCallback):
         save_optimizer(folder, self._trainer.optimizer)
         save_random_states(folder, states)
         self._trainer.state.save_to_json(str(folder / _STATE))
-        self._journal.copy(folder)
+        self._log.copy(folder)
 
     def _note_stop(self) -> None:
         """Agree with the other processes on whether to stop."""
@@ -311,7 +311,7 @@ class ResumableRun(TrainerCallback):
             raise Interrupted(
                 f"{signal.Signals(self._stop_signal).name} stopped the training after step "
                 f"{state.global_step} of {state.max_steps}. The same command goes on "
-                f"from {self._last or 'the beginning: no checkpoint was written'}.",
+                f"from {self._last or 'the beginning: no resume point was written'}.",
                 self._stop_signal,
             )
 
@@ -321,11 +321,16 @@ def _learned(model: nn.Module) -> dict[str, Tensor]:
     return {name: w.detach() for name, w in model.named_parameters() if w.requires_grad}
 
 
-def _refuse_pickles(folder: Path) -> None:
+def _check_files(folder: Path) -> None:
     """Refuse files that were not written here: Trainer would unpickle some, as optimizer.pt."""
     for path in sorted(folder.iterdir()):
         if path.suffix not in (".json", ".jsonl", ".safetensors"):
             raise RunError(
-                f"The checkpoint {folder} holds {path.name}, which pollice does not write, and "
+                f"The resume point {folder} holds {path.name}, which pollice does not write, and "
                 f"loading it could run foreign code. Delete {path}, or that folder to begin anew."
             )
+    if not (folder / _WEIGHTS).is_file():  # those of adapters had another name
+        raise RunError(
+            f"The resume point {folder} was written by an older pollice and cannot be read. "
+            "Delete that folder to begin anew, or finish with the older one."
+        )

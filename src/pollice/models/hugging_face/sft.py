@@ -20,7 +20,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from pollice.models.causal.prompts import Ending
 from pollice.models.hugging_face.arguments import OneGpuArguments
-from pollice.models.hugging_face.options import TrainerOptions
+from pollice.models.hugging_face.options import TrainerOptions, TuningOptions
 from pollice.models.hugging_face.prompt_rows import (
     AskedCollator,
     AskedRows,
@@ -28,9 +28,9 @@ from pollice.models.hugging_face.prompt_rows import (
     predicting_positions,
 )
 from pollice.models.hugging_face.resuming import ResumableRun, in_training
-from pollice.models.hugging_face.steps import Job, StepTrainer
-from pollice.models.hugging_face.tuning import TuningOptions
+from pollice.models.hugging_face.steps import StepTrainer
 from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.training.job import Identity, Job
 from pollice.models.training.log import FILE
 
 
@@ -44,8 +44,8 @@ class Tuning:
     """The questions' endings, with the words of the labels."""
     train: AskedRows
     validation: AskedRows
-    identity: Mapping[str, Any]
-    """What a resume point must share with this run, besides rows and options."""
+    identity: Identity
+    """What a resume point must share with this run, besides rows."""
     workdir: Path
 
 
@@ -170,7 +170,7 @@ class LabelTrainer(StepTrainer, SFTTrainer):
         return {"train_loss": sum(losses) / len(losses)} if losses else {}
 
 
-def _job(tuning: Tuning) -> Job:
+def _job(tuning: Tuning) -> Job[TrainerOptions]:
     options = tuning.options
     longest = int(tuning.train.lengths.max())
     parts = -(-options.batch_size * longest // options.batch_tokens)
@@ -186,10 +186,8 @@ def _job(tuning: Tuning) -> Job:
         reader=nobody,
         train=tuning.train,
         validation=tuning.validation,
-        identity={
-            **tuning.identity,
-            "training_rows": tuning.train.sha256(),
-            "validation_rows": tuning.validation.sha256(),
-        },
+        identity=tuning.identity.with_facts(
+            training_rows=tuning.train.sha256(), validation_rows=tuning.validation.sha256()
+        ),
         workdir=tuning.workdir,
     )

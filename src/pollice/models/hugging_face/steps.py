@@ -3,11 +3,8 @@
 Knows nothing about losses, evaluation and resume points.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,30 +15,14 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PrinterCallback, Trainer
 
 from pollice.errors import MemoryPlanError
-from pollice.models.encoder.reader import Reader
 from pollice.models.hugging_face.arguments import OneGpuArguments, training_arguments
 from pollice.models.hugging_face.options import TrainerOptions
 from pollice.models.hugging_face.rows import StepSampler, longest_first, row_numbers
 from pollice.models.pretrained.devices import resolve_device
+from pollice.models.training.job import Job
+from pollice.models.training.out_of_memory import take_step
 from pollice.models.training.peers import connect
 from pollice.models.training.rows import Rows
-
-logger = logging.getLogger("pollice")
-
-_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is trained on, how, and where its log and checkpoints lie."""
-
-    options: TrainerOptions
-    reader: Reader
-    train: Rows
-    validation: Rows
-    identity: Mapping[str, Any]
-    """What a checkpoint must share with this run."""
-    workdir: Path
 
 
 class StepTrainer(Trainer):
@@ -63,7 +44,7 @@ class StepTrainer(Trainer):
 
     def __init__(
         self,
-        job: Job,
+        job: Job[TrainerOptions],
         collate: Callable[[Any], Any],
         kind: type[OneGpuArguments],
         arguments: Mapping[str, Any],
@@ -124,36 +105,29 @@ class StepTrainer(Trainer):
         Processes share their gradients at a step's end, when all of them have got through.
         """
         self._batches.append(inputs)
-        loss = self._learn(model, self._batches[-1:], num_items_in_batch)
-        while self.peers.largest(int(loss is None)):
-            self._halve()
-            model.zero_grad()
-            self.step_right = 0
-            loss = self._learn(model, self._batches, num_items_in_batch)
-        assert loss is not None
+        loss = take_step(
+            lambda: self._learn(model, self._batches[-1:], num_items_in_batch),
+            lambda: self._learn(model, self._batches, num_items_in_batch),
+            partial(self._shrink, model),
+            step=self.state.global_step + 1,
+            peers=self.peers,
+        )
         if self.accelerator.sync_gradients:
             self._batches.clear()
             self._share_gradients()
         return loss
 
-    def _learn(
-        self, model: nn.Module, batches: Sequence[dict[str, Tensor]], items: Any
-    ) -> Tensor | None:
-        """Add the batches' gradients; return the last one's loss, or None without memory for it."""
-        loss = None
-        try:
-            with self.accelerator.no_sync(model):
-                for batch in batches:
-                    loss = torch.zeros((), device=self.args.device)
-                    for part in _parts(batch, self.parts):
-                        loss += super().training_step(model, part, items)
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-            return None
+    def _learn(self, model: nn.Module, batches: Sequence[dict[str, Tensor]], items: Any) -> Tensor:
+        """Add the batches' gradients; return the last one's loss."""
+        with self.accelerator.no_sync(model):
+            for batch in batches:
+                loss = torch.zeros((), device=self.args.device)
+                for part in _parts(batch, self.parts):
+                    loss += super().training_step(model, part, items)
         return loss
 
-    def _halve(self) -> None:
+    def _shrink(self, model: nn.Module) -> str:
+        """Halve the parts, and forget what the step has learned so far."""
         rows = -(-self.job.options.batch_size // self.peers.size)
         rows = -(-rows // self.args.gradient_accumulation_steps)
         if self.parts >= rows:
@@ -163,14 +137,9 @@ class StepTrainer(Trainer):
                 "a smaller checkpoint."
             )
         self.parts = min(rows, 2 * self.parts)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        logger.warning(
-            "Step %d did not fit into memory: it is repeated, and from here on a step goes "
-            "through the model in %d parts.",
-            self.state.global_step + 1,
-            self.micro_batches,
-        )
+        model.zero_grad()
+        self.step_right = 0
+        return f"in {self.micro_batches} passes"
 
     def _share_gradients(self) -> None:
         """Give all processes the mean of their gradients: Trainer has multiplied each loss."""
@@ -194,10 +163,6 @@ def _parts(batch: dict[str, Tensor], parts: int) -> Iterator[dict[str, Tensor]]:
             name: value[part][:, :length] if value.dim() > 1 else value[part]
             for name, value in batch.items()
         }
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return any(words in str(error) for words in _MEMORY_WORDS)
 
 
 def _judge(held_out: Rows, prediction: EvalPrediction) -> dict[str, float]:

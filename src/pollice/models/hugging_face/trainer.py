@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pollice.models.hugging_face.arguments import OneGpuArguments
+from pollice.models.hugging_face.options import TrainerOptions
 from pollice.models.hugging_face.resuming import ResumableRun, in_training
 from pollice.models.hugging_face.rows import IGNORED, Collator
-from pollice.models.hugging_face.steps import Job, StepTrainer
+from pollice.models.hugging_face.steps import StepTrainer
+from pollice.models.training.job import Job
 
 
-def train_classifier(model: PreTrainedModel, job: Job) -> dict[str, Any]:
+def train_classifier(model: PreTrainedModel, job: Job[TrainerOptions]) -> dict[str, Any]:
     """Train a classifier, or go on from its newest resume point; it ends with the best weights.
 
     Returns:
@@ -35,7 +37,7 @@ def train_classifier(model: PreTrainedModel, job: Job) -> dict[str, Any]:
 class ClassifierTrainer(StepTrainer):
     """Trainer of a classifier, whose loss is the mean over the rows of a whole step."""
 
-    def __init__(self, model: PreTrainedModel, job: Job) -> None:
+    def __init__(self, model: PreTrainedModel, job: Job[TrainerOptions]) -> None:
         collate = partial(Collator, job.reader)
         super().__init__(
             job, collate, OneGpuArguments, {}, model=model, compute_loss_func=self._loss
