@@ -1,11 +1,12 @@
-"""A trained classifier to a repository of the Hugging Face Hub.
+"""The Hugging Face Hub: checkpoints and data sets from it, and a trained classifier to it.
 
 Knows nothing about training.
 """
 
 import errno
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -129,27 +130,22 @@ def _counting_bar(advance: Advance) -> type:
 
 def reserve(repository: str) -> None:
     """Create the repository, private, where it is not there: what fails, fails before training."""
-    _asked(
-        repository,
-        lambda hub: hub.create_repo(repository, private=True, exist_ok=True),
-    )
+    with _refusals_said(repository):
+        HfApi().create_repo(repository, private=True, exist_ok=True)
 
 
 def push(folder: Path, repository: str) -> None:
     """Upload a checkpoint's files."""
-    _asked(
-        repository,
-        lambda hub: hub.upload_folder(
-            repo_id=repository, folder_path=folder, commit_message="Trained with pollice"
-        ),
-    )
+    message = "Trained with pollice"
+    with _refusals_said(repository):
+        HfApi().upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
 
 
-def _asked(repository: str, request: Callable[[HfApi], Any]) -> None:
+@contextmanager
+def _refusals_said(repository: str) -> Iterator[None]:
     try:
-        request(HfApi())
-    # The client lets the errors of its HTTP library through, and which library that is differs
-    # from version to version.
+        yield
+    # As in `fetch_snapshot`, an error may be of any HTTP library.
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SourceError(

@@ -39,7 +39,7 @@ from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_causal
 from pollice.models.training.job import Identity
-from pollice.system.folders import file_sha256
+from pollice.system.folders import file_sha256, read_manifest, write_manifest
 from tiny import opinions, tiny_causal
 from tuning import OPTIONS, log_of, tuned
 
@@ -379,6 +379,21 @@ def test_a_checkpoint_of_other_options_is_refused(
     )
     with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
         tuned(checkpoint, whole, **RESUMING, lora_rank=2)
+
+
+def test_a_resume_point_of_an_older_version_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    """Its weights have a name that Trainer does not read."""
+    tuned(checkpoint, tmp_path, epochs=1, judge_before=False)
+    (point,) = (tmp_path / "checkpoints").iterdir()
+    manifest = read_manifest(point)
+    (point / "model.safetensors").rename(point / "adapter.safetensors")
+    write_manifest(point, {name: manifest[name] for name in ("step", "identity", "facts")})
+    sentence = (
+        f"The resume point {point} was written by an older pollice and cannot be read. Delete that "
+        "folder to begin anew, or finish with the older one."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
+        tuned(checkpoint, tmp_path, epochs=1, judge_before=False)
 
 
 def test_a_checkpoint_holds_the_adapter_alone(checkpoint: Path, whole: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainerCallback
 
 from pollice.errors import Interrupted, RunError, TrainingError
 from pollice.models.hugging_face.steps import StepTrainer
@@ -106,7 +106,7 @@ class ResumableRun(TrainerCallback):
         self._steps_before = found.step if found else 0
         self._last = found.folder if found else None
         self._position = Position(**found.facts["position"]) if found else Position()
-        has_best = found is not None and (found.folder / _BEST).is_file()
+        has_best = found is not None and self._position.best_loss is not None
         self._best = load_file(found.folder / _BEST) if found and has_best else {}
         self._random_states: dict[str, Tensor] = {}
 
@@ -123,8 +123,6 @@ class ResumableRun(TrainerCallback):
         trainer.add_callback(self)
         trainer.parts = self._position.parts
         trainer.args.eval_on_start = not self._position.evaluated
-        if self._position.ended:
-            trainer.args.num_train_epochs = self._steps_before // self._epoch_steps
         log = begin_log(self._job.workdir, self._last, is_first=self._is_first)
         with (
             TrainingLog(log, seconds=self._position.seconds) as self._log,
@@ -164,47 +162,43 @@ class ResumableRun(TrainerCallback):
             set_random_states(load_random_states(self._found.folder, self._peers.rank))
         self._random_states = random_states()
 
-    def on_epoch_begin(
-        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         """Draw the epoch's order."""
-        if control.should_training_stop:  # a left evaluation was read to its end, and is the last
+        if self._position.ended:  # before, or by an evaluation that was left and is read now
             raise _Ended
-        self._trainer.sampler.set_epoch(state.global_step // self._epoch_steps)
+        self._trainer.sampler.set_epoch(self._step // self._epoch_steps)
 
-    def on_step_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Forget the numbers drawn since a resume point within an epoch was read.
 
         A DataLoader draws one from torch's generator as an epoch begins: this epoch's has been
         drawn before the resume point was written.
         """
-        if state.global_step == self._steps_before and state.global_step % self._epoch_steps:
+        if self._step == self._steps_before and self._step % self._epoch_steps:
             set_random_states(self._random_states)
 
-    def on_log(self, args: Any, state: TrainerState, *_: Any, **context: Any) -> None:
+    def on_log(self, *_: Any, **context: Any) -> None:
         """Count and write a step, and save where that is due: Trainer logs last in every step."""
-        state.log_history.clear()  # its lines are in training.jsonl
+        self._trainer.state.log_history.clear()  # its lines are in training.jsonl
         logs = context["logs"]
         if "grad_norm" not in logs:  # not a step's line
             return
-        self._check_finite(state.global_step, logs)
-        self._write_step(state.global_step, logs)
+        self._check_finite(logs)
+        self._write_step(logs)
         self._note_stop()
         every = self._job.options.checkpoint_steps
-        due = every is not None and state.global_step % every == 0
-        epoch_ends = state.global_step % self._epoch_steps == 0  # saved after its evaluation
+        due = every is not None and self._step % every == 0
+        epoch_ends = self._step % self._epoch_steps == 0  # saved after its evaluation
         if not epoch_ends and (due or self._stop_signal):
             self._publish()
 
-    def on_epoch_end(
-        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_epoch_end(self, *_: Any, **__: Any) -> None:
         """Prepare for the evaluation, or close the epoch where there is none."""
-        if control.should_evaluate:
+        if self._trainer.control.should_evaluate:
             self._position = replace(self._position, evaluated=False)
             self._random_states = random_states()
         else:
-            self._close_epoch({}, control)
+            self._close_epoch({})
 
     def on_prediction_step(self, *_: Any, **__: Any) -> None:
         """Save and leave an evaluation where the work was asked to stop."""
@@ -213,31 +207,33 @@ class ResumableRun(TrainerCallback):
             set_random_states(self._random_states)
             self._publish()
 
-    def on_evaluate(
-        self, args: Any, state: TrainerState, control: TrainerControl, **context: Any
-    ) -> None:
+    def on_evaluate(self, *_: Any, **context: Any) -> None:
         """Close the epoch, as if its evaluation had drawn no random numbers."""
         set_random_states(self._random_states)
         self._position = replace(self._position, evaluated=True)
-        self._close_epoch(context["metrics"], control)
+        self._close_epoch(context["metrics"])
 
     # What is done there.
 
-    def _check_finite(self, step: int, logs: Mapping[str, float]) -> None:
+    @property
+    def _step(self) -> int:
+        return self._trainer.state.global_step
+
+    def _check_finite(self, logs: Mapping[str, float]) -> None:
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs["grad_norm"])):
             raise TrainingError(
-                f"In step {step} the loss was {logs['loss']:.3g} and the gradient's norm "
+                f"In step {self._step} the loss was {logs['loss']:.3g} and the gradient's norm "
                 f"{logs['grad_norm']:.3g} at a learning rate of {logs['learning_rate']:.3g}: "
                 "training has diverged. Lower learning_rate. The last good resume point is "
                 f"{self._last or 'none'}."
             )
 
-    def _write_step(self, step: int, logs: Mapping[str, float]) -> None:
-        epoch, number = divmod(step - 1, self._epoch_steps)
+    def _write_step(self, logs: Mapping[str, float]) -> None:
+        epoch, number = divmod(self._step - 1, self._epoch_steps)
         train, sampler = self._job.train, self._trainer.sampler
         share = (number + 1) * self._job.options.batch_size / len(train)
         self._log.step(
-            step=step,
+            step=self._step,
             epoch=epoch + min(1.0, share),
             loss=logs["loss"],
             learning_rate=logs["learning_rate"],
@@ -250,19 +246,18 @@ class ResumableRun(TrainerCallback):
         self._advance(len(sampler.steps[number]))
         self._release.after(padded_tokens(train.lengths, sampler.steps[number]))
 
-    def _close_epoch(self, metrics: Mapping[str, float], control: TrainerControl) -> None:
+    def _close_epoch(self, metrics: Mapping[str, float]) -> None:
         """Write an epoch's line, keep its weights where they are the best so far, and save."""
-        step = self._trainer.state.global_step
-        epoch = step // self._epoch_steps
+        epoch = self._step // self._epoch_steps
         facts = {"train_accuracy": self._position.right / len(self._job.train)}
         facts |= self._trainer.epoch_facts(epoch, metrics)
-        self._log.epoch(step=step, epoch=epoch, facts=facts)
+        self._log.epoch(step=self._step, epoch=epoch, facts=facts)
         self._position = replace(self._position, right=0)
         if metrics:
             self._keep_best(epoch, metrics["eval_log_loss"])
             if self._patience is not None and epoch - self._position.best_epoch >= self._patience:
                 self._position = replace(self._position, ended=True)
-                control.should_training_stop = True
+                self._trainer.control.should_training_stop = True
         self._publish()
 
     def _keep_best(self, epoch: int, loss: float) -> None:
@@ -279,7 +274,7 @@ class ResumableRun(TrainerCallback):
         states = gather_random_states(trainer.accelerator)
         if self._is_first:
             published = self._store.publish(
-                trainer.state.global_step,
+                self._step,
                 partial(self._write, states=states),
                 identity=self._identity.values(),
                 facts={
@@ -307,10 +302,9 @@ class ResumableRun(TrainerCallback):
 
     def _raise_if_stopped(self) -> None:
         if self._stop_signal:
-            state = self._trainer.state
             raise Interrupted(
                 f"{signal.Signals(self._stop_signal).name} stopped the training after step "
-                f"{state.global_step} of {state.max_steps}. The same command goes on "
+                f"{self._step} of {self._trainer.state.max_steps}. The same command goes on "
                 f"from {self._last or 'the beginning: no resume point was written'}.",
                 self._stop_signal,
             )
