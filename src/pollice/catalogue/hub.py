@@ -5,17 +5,15 @@ The one door to the Hub. Knows nothing about what the files hold.
 
 import errno
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pollice.errors import SourceError
 from pollice.system.folders import MEGABYTE, explain_full_disk
 from pollice.system.progress import Advance, stage
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
 
 Kind = Literal["checkpoint", "dataset"]
 HUB_PREFIX = "hub:"
@@ -130,29 +128,26 @@ def _counting_bar(advance: Advance) -> type:
 
 def reserve_repository(repository: str) -> None:
     """Create the repository, private, where it is not there: what fails, fails before training."""
-    _ask_hub(
-        repository,
-        lambda hub: hub.create_repo(repository, private=True, exist_ok=True),
-    )
+    from huggingface_hub import HfApi  # imported here for the reason above
+
+    with _refusals_explained(repository):
+        HfApi().create_repo(repository, private=True, exist_ok=True)
 
 
 def upload_folder(folder: Path, repository: str) -> None:
     """Upload a checkpoint's files."""
-    _ask_hub(
-        repository,
-        lambda hub: hub.upload_folder(
-            repo_id=repository, folder_path=folder, commit_message="Trained with pollice"
-        ),
-    )
+    from huggingface_hub import HfApi
+
+    message = "Trained with pollice"
+    with _refusals_explained(repository):
+        HfApi().upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
 
 
-def _ask_hub(repository: str, request: Callable[["HfApi"], Any]) -> None:
-    from huggingface_hub import HfApi  # imported here for the same reason
-
+@contextmanager
+def _refusals_explained(repository: str) -> Iterator[None]:
     try:
-        request(HfApi())
-    # The client lets the errors of its HTTP library through, and which library that is differs
-    # from version to version.
+        yield
+    # As in `fetch_snapshot`, an error may be of any HTTP library.
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SourceError(

@@ -160,6 +160,21 @@ def test_a_truncated_checkpoint_is_passed_over(
     check_same(fit(tmp_path, checkpoint), whole)
 
 
+def test_a_planted_pickle_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    """Trainer would unpickle these two files of a folder that it goes on from."""
+    fit(tmp_path, checkpoint, epochs=1)
+    (newest,) = (tmp_path / "checkpoints").iterdir()
+    for name in ("optimizer.pt", "scheduler.pt"):
+        (newest / name).write_bytes(b"anything")
+    planted = newest / "optimizer.pt"
+    sentence = (
+        f"The resume point {newest} holds optimizer.pt, which pollice does not write, and loading "
+        f"it could run foreign code. Delete {planted}, or that folder to begin anew."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
+        fit(tmp_path, checkpoint, epochs=1)
+
+
 @pytest.mark.parametrize(
     ("number", "step"), [(4, 2), (PASSES + 1, 5), (PASSES + 2, 5), (2 * PASSES + 4, 10)]
 )

@@ -1,28 +1,21 @@
-"""The options of the methods trainer and lora, and transformers' TrainingArguments made of them.
+"""The options of the methods trainer and lora.
 
 Knows nothing about rows or models.
 """
 
-import math
 from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
-from transformers import TrainingArguments
 
 from pollice.errors import OptionError
 from pollice.method import NO_EFFECT, NOT_COMPARED, OPTIONS, formerly
 from pollice.models.causal.adapters import AdapterShape, Targets
-from pollice.models.pretrained.devices import quiet, resolve_dtype
 from pollice.models.pretrained.options import ClassifierOptions, LanguageModelOptions
-from pollice.models.training.optimizers import trainer_name
 from pollice.models.training.options import OptimizerOptions, Recipe, SavingOptions, with_recipe
-from pollice.models.training.peers import Peers
 
 Tracker = Literal["trackio", "tensorboard", "mlflow", "wandb"]
 
@@ -160,42 +153,3 @@ def check_trackers(options: TrainerOptions) -> None:
                 f"report_to names {tracker}, but the package {tracker} is not installed. "
                 f"Install it with: pip install {tracker}. Or leave it out."
             )
-
-
-def training_arguments(
-    options: TrainerOptions, workdir: Path, peers: Peers, *, evaluates: bool
-) -> TrainingArguments:
-    """Return the arguments; what Trainer would save, print or draw by itself is off."""
-    device = peers.device
-    with quiet():
-        arguments = TrainingArguments(
-            output_dir=str(workdir),
-            num_train_epochs=options.epochs,
-            learning_rate=options.learning_rate,
-            per_device_train_batch_size=options.batch_size,  # of no effect: see StepSampler
-            per_device_eval_batch_size=-(-options.batch_size // peers.size),
-            gradient_accumulation_steps=options.gradient_accumulation_steps,
-            average_tokens_across_devices=True,
-            weight_decay=options.weight_decay,
-            warmup_steps=options.warmup,
-            lr_scheduler_type=options.lr_scheduler,
-            max_grad_norm=math.inf if options.clip_norm is None else options.clip_norm,
-            optim=trainer_name(options, device),
-            logging_strategy="steps",
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            eval_strategy="epoch" if evaluates else "no",
-            save_strategy="no",
-            report_to=list(options.report_to) or "none",
-            seed=options.seed,
-            bf16=resolve_dtype(options.dtype, device) == torch.bfloat16,
-            use_cpu=device.type == "cpu",
-            ddp_backend="gloo" if peers.size > 1 and device.type == "cpu" else None,
-            dataloader_pin_memory=False,
-            remove_unused_columns=False,
-            disable_tqdm=True,
-            log_level="error",
-            log_level_replica="error",
-        )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # else one process would use every GPU
-    return arguments
