@@ -8,7 +8,7 @@ with a mask: 18 against 44 ms a layer of gemma-3-270m, 7 rows of 270 tokens, a p
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,15 @@ KeysAndValues = tuple[Tensor, Tensor]
 class Packing:
     """Rows of several lengths as one long row: only attention sees them padded.
 
-    Padding repeats the first token, so that what a mask hides is a finite number.
+    All else in a model (norms, linear layers) works on each token by itself. So it is given one row
+    of real tokens, and none of its work goes into padding::
+
+        real    1 1 1      packed   a b c d e f
+                1 0 1
+                1 0 0      padded   a b c / d a e / f a a    (in attention alone)
+
+    Padding repeats the first token, so that what a mask hides is a finite number: added to -inf or
+    nan, no mask would hide it.
 
     Args:
         real: ``(rows, columns)``, which places of the padded table hold a token.
@@ -137,21 +145,41 @@ AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, eager_mask)  # for whoever calls the model without a mask
 
 
-def own_kind(module: nn.Module) -> CheckpointError:
-    """Return the error that refuses a model for its attention."""
-    return CheckpointError(
+def refuse_attention(module: nn.Module) -> NoReturn:
+    """Refuse a model for its attention."""
+    raise CheckpointError(
         f"Expected a model with ordinary attention, but {type(module).__name__} has one of its own "
         "kind, which cannot share a prefix. Use another checkpoint."
     )
 
 
+class PrefixProbe(Sequence[KeysAndValues]):
+    """An empty prefix that records whether the attention layers received it.
+
+    Used once a model, to refuse models that ignore what they are to hand on to attention: those
+    would score every text as if nothing stood before it, without any error.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __len__(self) -> int:
+        """Say that there is nothing in it, as `attend` asks first of all."""
+        self.received = True
+        return 0
+
+    def __getitem__(self, layer: Any) -> Any:
+        """Refuse: there is nothing in it."""
+        raise IndexError(layer)
+
+
 def use_shared_prefix(model: PreTrainedModel) -> None:
-    """Let a causal language model attend this way.
+    """Let a causal language model attend by `attend`, for good; use it on a view of the model.
 
     Raises:
         CheckpointError: its attention is of a kind of its own.
     """
     sinks = any(name.endswith("sinks") for name, _ in model.named_parameters())
-    if sinks or not type(model)._supports_attention_backend or model.base_model is model:
-        raise own_kind(model)
+    if sinks or not type(model).is_backend_compatible() or model.base_model is model:
+        refuse_attention(model)
     model.set_attn_implementation(NAME)
