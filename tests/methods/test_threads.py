@@ -10,13 +10,13 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from test_contract import HOSTILE, ORDERS, sides, tiny_options
 
 from pollice.method import Method
 from pollice.methods import create_method, method_names
 from pollice.models.causal.tuned_scorer import TunedScorer
 from pollice.predictions.predictor import Predictor, Scores
 from pollice.runs.predictors import load_predictor, save_predictor
-from test_contract import HOSTILE, ORDERS, sides, tiny_options
 
 THREADS = 8
 ROUNDS = 3

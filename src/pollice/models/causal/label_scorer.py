@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pollice.models.calibration import Calibration, LabelScores
-from pollice.models.causal.label_prompt import LabelPrompt
+from pollice.models.causal.label_prompt import LabelPrompt, ready_tokenizer
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import link_checkpoint, load_language_model
@@ -52,7 +52,7 @@ class AskedModel:
             CheckpointError: the checkpoint is no causal language model, or of another kind.
             PromptError: the prompt leaves no room for a text.
         """
-        tokenizer = tokenizer or TextTokenizer(checkpoint)
+        tokenizer = tokenizer or ready_tokenizer(checkpoint)
         prompt.check_room(checkpoint)
         settings = prompt.settings
         model = load_language_model(checkpoint, settings, four_bit=four_bit)

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from pollice.errors import RunError
 from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal import adapters
-from pollice.models.causal.label_prompt import LabelPrompt, first_tokens
+from pollice.models.causal.label_prompt import LabelPrompt, first_tokens, ready_tokenizer
 from pollice.models.causal.prompts import Pieces
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.causal.view import view_without_adapter
@@ -59,8 +59,8 @@ class TunedModel:
         checkpoint: Path,
         prompt: LabelPrompt,
         *,
+        tokenizer: TextTokenizer,
         base_sha256: str | None = None,
-        tokenizer: TextTokenizer | None = None,
         four_bit: bool = False,
     ) -> Self:
         """Return a model with its adapter, just trained or loaded, or with merged weights.
@@ -69,8 +69,8 @@ class TunedModel:
             model: With an adapter, which is rounded as its base is, or without.
             checkpoint: The folder of the weights that lie beside the adapter.
             prompt: What it was trained on.
+            tokenizer: The checkpoint's.
             base_sha256: Of the weights that it was trained on; None: those of ``checkpoint``.
-            tokenizer: The checkpoint's, if it is loaded already.
             four_bit: Whether the weights are held in NF4.
         """
         adapter = model if isinstance(model, PeftModel) else None
@@ -84,7 +84,7 @@ class TunedModel:
             checkpoint=checkpoint,
             base_sha256=base_sha256 or adapters.weights_sha256(checkpoint),
             prompt=prompt,
-            tokenizer=tokenizer or TextTokenizer(checkpoint),
+            tokenizer=tokenizer,
             scorer=_scorer(inner, prompt, first_tokens(prompt.pieces)),
             four_bit=four_bit,
         )
@@ -306,17 +306,18 @@ class TunedScorer(Predictor):
 
 def _load_tuned(folder: Path, content: Mapping[str, Any]) -> TunedModel:
     checkpoint, adapter = folder / "checkpoint", folder / "adapter"
+    is_merged = not adapter.is_dir()
+    if not is_merged:
+        adapters.check_base(adapter, checkpoint)
     prompt = LabelPrompt.load(folder)
     four_bit: bool = content["four_bit"]
-    if not adapter.is_dir():
-        return TunedModel.of(
-            load_language_model(checkpoint, prompt.settings, four_bit=four_bit),
-            checkpoint,
-            prompt,
-            base_sha256=content["base_sha256"],
-        )
-    adapters.check_base(adapter, checkpoint)
-    base = load_language_model(checkpoint, prompt.settings, four_bit=four_bit)
+    tokenizer = ready_tokenizer(checkpoint)
+    model = load_language_model(checkpoint, prompt.settings, four_bit=four_bit)
     return TunedModel.of(
-        adapters.load_adapter(base, adapter), checkpoint, prompt, four_bit=four_bit
+        model if is_merged else adapters.load_adapter(model, adapter),
+        checkpoint,
+        prompt,
+        tokenizer=tokenizer,
+        base_sha256=content["base_sha256"] if is_merged else None,
+        four_bit=four_bit,
     )
