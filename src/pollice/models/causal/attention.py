@@ -53,6 +53,7 @@ class Packing:
     def spread(self, states: Tensor, groups: int) -> Tensor:
         """Return ``(1, heads, tokens, width)`` as `_by_group` does, padded."""
         _, heads, tokens, width = states.shape
+        # As one list of states, token t of head h is number h * tokens + t: look each place up.
         head = torch.arange(heads, device=states.device).view(groups, 1, -1, 1)
         chosen = head * tokens + self._tokens.view(self.rows, 1, self.columns)
         flat = nn.functional.embedding(chosen.flatten(), states.reshape(-1, width))
@@ -61,6 +62,7 @@ class Packing:
     def collect(self, seen: Tensor, groups: int) -> Tensor:
         """Return ``(1, tokens, heads, width)`` of what `spread` laid out."""
         each, width = seen.shape[1] // self.columns, seen.shape[2]
+        # The other way round: where, in the padded list, the states of each real token stand.
         row, column = self._places // self.columns, self._places % self.columns
         group = torch.arange(groups, device=seen.device)[:, None] * self.rows
         head = torch.arange(each, device=seen.device)
@@ -100,33 +102,56 @@ def attend(
     layer: Any = module
     prefix = shared_prefix[layer.layer_idx] if shared_prefix else None
     rows, heads, queries, width = query.shape
-    groups, keys = key.shape[1], key.shape[2]
+    groups = key.shape[1]
     if packing is not None:
-        rows, queries, keys = packing.rows, packing.columns, packing.columns
-    each = heads // groups * queries
+        rows, queries = packing.rows, packing.columns
     grouped = _by_group(query * scaling, groups, packing)
     key, value = _by_group(key, groups, packing), _by_group(value, groups, packing)
-    scores = torch.bmm(grouped, key.transpose(1, 2))
-    if prefix is not None:
-        ahead = torch.bmm(
-            grouped.view(groups, rows * each, width), prefix[0][0].transpose(1, 2)
-        ).view(groups * rows, each, -1)
-        scores = torch.cat([ahead, scores], dim=-1)
+    scores = _scores(grouped, key, prefix)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     if attention_mask is not None:
-        own = scores.view(groups, rows, -1, queries, scores.shape[-1])
-        own = own[..., scores.shape[-1] - attention_mask.shape[-1] :]
-        own += attention_mask[None]
-    weights = scores.softmax(dim=-1)
-    seen = torch.bmm(weights[..., weights.shape[-1] - keys :], value)
-    if prefix is not None:
-        ahead = weights[..., : weights.shape[-1] - keys].view(groups, rows * each, -1)
-        seen = torch.baddbmm(seen.view(groups, rows * each, width), ahead, prefix[1][0])
+        _add_mask(scores.view(groups, rows, -1, queries, scores.shape[-1]), attention_mask)
+    seen = _weighted_values(scores.softmax(dim=-1), value, prefix)
     if packing is not None:
-        return packing.collect(seen.view(groups * rows, each, width), groups), None
+        return packing.collect(seen, groups), None
     seen = seen.view(groups, rows, heads // groups, queries, width)
     return seen.permute(1, 3, 0, 2, 4).reshape(rows, queries, heads, width), None
+
+
+def _scores(query: Tensor, key: Tensor, prefix: KeysAndValues | None) -> Tensor:
+    """Return ``(groups * rows, queries, prefix + keys)``; all are laid out by `_by_group`."""
+    scores = torch.bmm(query, key.transpose(1, 2))
+    if prefix is None:
+        return scores
+    keys = prefix[0][0]
+    groups, width = len(keys), query.shape[2]
+    # All rows' queries of a group as one matrix: so the prefix's keys are not copied for each row.
+    ahead = torch.bmm(query.view(groups, -1, width), keys.transpose(1, 2))
+    return torch.cat([ahead.view(*query.shape[:2], -1), scores], dim=-1)
+
+
+def _add_mask(scores: Tensor, mask: Tensor) -> None:
+    """Add a mask in place to the last columns: in front may be a prefix that all see whole.
+
+    Args:
+        scores: ``(groups, rows, heads / groups, queries, prefix + keys)``.
+        mask: ``(rows, 1, queries, keys)``, or with columns for the prefix's last tokens too.
+    """
+    masked = scores[..., scores.shape[-1] - mask.shape[-1] :]
+    masked += mask[None]
+
+
+def _weighted_values(weights: Tensor, value: Tensor, prefix: KeysAndValues | None) -> Tensor:
+    """Return ``(groups * rows, queries, width)``: the values, each by its weight."""
+    ahead = weights.shape[-1] - value.shape[1]
+    seen = torch.bmm(weights[..., ahead:], value)
+    if prefix is None:
+        return seen
+    values = prefix[1][0]
+    matrix = seen.view(len(values), -1, seen.shape[2])
+    whole = torch.baddbmm(matrix, weights[..., :ahead].view(*matrix.shape[:2], -1), values)
+    return whole.view(seen.shape)
 
 
 def _by_group(states: Tensor, groups: int, packing: Packing | None) -> Tensor:

@@ -89,11 +89,6 @@ class TunedModel:
             four_bit=four_bit,
         )
 
-    def ask(self, texts: Sequence[str]) -> Scores:
-        """Return what the tuned model says, and what was read."""
-        kept, lengths = self.prompt.read(self.tokenizer, texts)
-        return _judged(self.scorer, self.prompt, kept, lengths)
-
     def ask_reloaded(self, adapter: Path, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return the probabilities of the adapter in a folder, on the same weights."""
         kept, lengths = self.prompt.read(self.tokenizer, texts)
