@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+import pollice.models  # noqa: F401  # before any method imports torch: it sets how much torch keeps
 from pollice.errors import OptionError, broken_rule, did_you_mean
 from pollice.method import ENTRY_POINTS, Method, say_former_names, with_current_names
 

@@ -78,10 +78,8 @@ class Lora(TuningOptions, AskingOptions, PlannedMethod):
             ),
         }
         scorer = TunedScorer(
-            TunedModel.of(model, checkpoint, four_bit=self.four_bit),
-            prompt,
+            TunedModel.of(model, checkpoint, prompt, tokenizer=tokenizer, four_bit=self.four_bit),
             facts,
-            tokenizer=tokenizer,
             shipping=Shipping(
                 merge=self.merge, texts=(*validation.texts, *train.texts)[:_CHECKED_TEXTS]
             ),
@@ -129,7 +127,8 @@ class Lora(TuningOptions, AskingOptions, PlannedMethod):
         rows = draw_rows(
             train, shown=0, labelled=0, unlabelled=self.calibration_texts, seed=self.seed
         )
-        return scorer.judging_before(learn_calibration("auto", rows, scorer.base_scores))
+        judging = scorer.judging_before()
+        return judging.judging_before(learn_calibration("auto", rows, judging.base_scores))
 
 
 def _check_labels(train: Dataset) -> None:

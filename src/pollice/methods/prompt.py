@@ -21,8 +21,8 @@ from pollice.memory.reading import (
 from pollice.method import NO_EFFECT, OPTIONS
 from pollice.models.batching import cut
 from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
-from pollice.models.causal.label_prompt import AskingOptions
-from pollice.models.causal.label_scorer import LabelScorer
+from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt
+from pollice.models.causal.label_scorer import AskedModel, LabelScorer
 from pollice.models.causal.prompts import Example, assemble, without_control_words
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
@@ -78,13 +78,9 @@ class Prompt(AskingOptions, PlannedMethod):
         template = self.asked_template(label_names)
         examples = self._examples(rows.shown, tokenizer)
         pieces = assemble(template, label_names, tokenizer, examples)
+        prompt = LabelPrompt(label_names=label_names, pieces=pieces, settings=self.reading())
         scorer = LabelScorer(
-            checkpoint,
-            label_names,
-            pieces,
-            self.reading(),
-            four_bit=self.four_bit,
-            tokenizer=tokenizer,
+            AskedModel.load(checkpoint, prompt, four_bit=self.four_bit, tokenizer=tokenizer)
         )
         return scorer.calibrated(learn_calibration(self.calibration, rows, scorer.label_scores))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal
 
 import torch
@@ -30,7 +31,6 @@ Targets = Literal["all", "q_and_v"]
 
 _MODULES: dict[Targets, str | list[str]] = {"all": "all-linear", "q_and_v": ["q_proj", "v_proj"]}
 _BASE = "base.json"
-_SECOND = "reloaded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,19 +133,6 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
         )
 
 
-@contextmanager
-def reloaded(model: PeftModel, folder: Path) -> Iterator[None]:
-    """Let a model use the adapter in a folder in place of its own, inside the block."""
-    with quiet(), _without_warnings():
-        model.load_adapter(str(folder), adapter_name=_SECOND, autocast_adapter_dtype=False)
-    model.set_adapter(_SECOND)
-    try:
-        yield
-    finally:
-        model.set_adapter("default")
-        model.delete_adapter(_SECOND)
-
-
 def save_merged(checkpoint: Path, adapter: Path, folder: Path, *, dtype: torch.dtype) -> None:
     """Write a checkpoint whose weights have the adapter added; it needs no adapter any more."""
     base = load_causal(checkpoint, dtype=dtype, device=torch.device("cpu"))
@@ -156,9 +143,16 @@ def save_merged(checkpoint: Path, adapter: Path, folder: Path, *, dtype: torch.d
     shutil.rmtree(adapter)
 
 
+_changing_filters = RLock()
+
+
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Keep back what peft brings up against transformers' names: nobody can mend it here."""
-    with warnings.catch_warnings():
+    """Keep back what peft brings up against transformers' names: nobody can mend it here.
+
+    One thread at a time: the filters are the whole process's, and a second thread that leaves the
+    block first would leave its own behind. Only loading and saving waits, never scoring.
+    """
+    with _changing_filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
