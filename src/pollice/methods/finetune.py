@@ -22,7 +22,7 @@ from pollice.models.encoder.reader import Reader, check_max_tokens
 from pollice.models.pretrained.devices import resolve_device
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
-from pollice.models.pretrained.weights import dropout_options, load_classifier
+from pollice.models.pretrained.weights import dropout_options, load_classifier, read_config
 from pollice.models.training.job import Job, classifier_identity
 from pollice.models.training.loop import train_classifier
 from pollice.models.training.optimizers import prepare_optimizer
@@ -37,6 +37,11 @@ class Finetune(TrainingOptions, PlannedMethod):
 
     predictor_type = SequenceClassifier
     joint = True
+
+    def check(self, train: Dataset) -> None:
+        """Refuse a checkpoint, an optimizer or a length that cannot be had."""
+        prepare_optimizer(self, self.device)
+        check_max_tokens(read_config(resolve_checkpoint(self.checkpoint)), self.max_tokens)
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> SequenceClassifier:
         """Train on the training rows; ``workdir`` gets training.jsonl and resume points."""
@@ -56,7 +61,7 @@ class Finetune(TrainingOptions, PlannedMethod):
                 **dropout_options(checkpoint, self.attention_dropout),
             )
             model.to(device)
-            check_max_tokens(model, self.max_tokens)
+            check_max_tokens(model.config, self.max_tokens)
             rows = read_rows(reader, train, workdir, "tokenizing training")
             held_out = read_rows(reader, validation, workdir, "tokenizing validation")
             job = Job(

@@ -41,6 +41,10 @@ class Lora(TuningOptions, AskingOptions, PlannedMethod):
     predictor_type = TunedScorer
     joint = True
 
+    def check(self, train: Dataset) -> None:
+        """Refuse labels without rows, weights that cannot be held, words that cannot be asked."""
+        self._prompt(train)
+
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> TunedScorer:
         """Train on the training rows; ``workdir`` gets training.jsonl and resume points.
 
@@ -48,18 +52,7 @@ class Lora(TuningOptions, AskingOptions, PlannedMethod):
             TrainingError: a label has no training row.
             CheckpointError: 4-bit weights without CUDA, or no chat template where one is needed.
         """
-        _check_labels(train)
-        if self.four_bit:
-            check_four_bit(self.device)
-        prepare_optimizer(self, self.device)
-        checkpoint = resolve_checkpoint(self.checkpoint)
-        tokenizer = self.read_tokenizer(checkpoint)
-        prompt = LabelPrompt(
-            label_names=train.label_names,
-            pieces=assemble(self.asked_template(train.label_names), train.label_names, tokenizer),
-            settings=self.reading(),
-        )
-        prompt.check_room(checkpoint)
+        checkpoint, tokenizer, prompt = self._prompt(train)
         base = load_language_model(checkpoint, self.reading(), four_bit=self.four_bit)
         model = adapters.attach(base, self.shape, seed=self.seed)
         facts = {
@@ -109,6 +102,22 @@ class Lora(TuningOptions, AskingOptions, PlannedMethod):
     def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
         """Return half of batch_tokens, as long as it holds a text."""
         return halved("batch_tokens", self.batch_tokens, lengths.cut(self.max_tokens))
+
+    def _prompt(self, train: Dataset) -> tuple[Path, TextTokenizer, LabelPrompt]:
+        """Return the checkpoint, its tokenizer and what is asked; refuse what cannot be trained."""
+        _check_labels(train)
+        if self.four_bit:
+            check_four_bit(self.device)
+        prepare_optimizer(self, self.device)
+        checkpoint = resolve_checkpoint(self.checkpoint)
+        tokenizer = self.read_tokenizer(checkpoint)
+        prompt = LabelPrompt(
+            label_names=train.label_names,
+            pieces=assemble(self.asked_template(train.label_names), train.label_names, tokenizer),
+            settings=self.reading(),
+        )
+        prompt.check_room(checkpoint)
+        return checkpoint, tokenizer, prompt
 
     def _ask(self, prompt: LabelPrompt, tokenizer: TextTokenizer, rows: Dataset) -> AskedRows:
         return ask_rows(prompt, tokenizer, rows, each=self.questions == "each", seed=self.seed)

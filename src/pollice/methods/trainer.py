@@ -28,7 +28,7 @@ from pollice.models.hugging_face.options import TrainerOptions, check_trackers
 from pollice.models.hugging_face.trainer import train_classifier
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
-from pollice.models.pretrained.weights import dropout_options, load_classifier
+from pollice.models.pretrained.weights import dropout_options, load_classifier, read_config
 from pollice.models.training.job import Job, classifier_identity
 from pollice.models.training.optimizers import prepare_optimizer
 from pollice.models.training.peers import is_first
@@ -42,6 +42,12 @@ class HuggingFaceTrainer(TrainerOptions, PlannedMethod):
 
     predictor_type = SequenceClassifier
     joint = True
+
+    def check(self, train: Dataset) -> None:
+        """Refuse a tracker, an optimizer, a checkpoint or a length that cannot be had."""
+        check_trackers(self)
+        prepare_optimizer(self, self.device)
+        check_max_tokens(read_config(resolve_checkpoint(self.checkpoint)), self.max_tokens)
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> SequenceClassifier:
         """Train on the training rows; ``workdir`` gets training.jsonl and resume points."""
@@ -104,7 +110,7 @@ class HuggingFaceTrainer(TrainerOptions, PlannedMethod):
                 dtype=torch.float32,
                 **({} if dropout is None else dropout_options(checkpoint, dropout)),
             )
-        check_max_tokens(model, self.max_tokens)
+        check_max_tokens(model.config, self.max_tokens)
         return model
 
 
