@@ -181,7 +181,7 @@ def predict(
     write_atomically(
         output, lambda path: write_predictions(predictions, path, output.suffix, labels)
     )
-    cut = int(predictions.truncated.sum())
+    cut = predictions.cut_rows or 0
     unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
     click.echo(f"{len(predictions):,} rows judged, {unsure}{cut:,} of them cut to fit: {output}")
 

@@ -57,13 +57,13 @@ def judge(folder: Path, content: Mapping[str, Any], data: DataReport, test: Data
 
 
 def _compare(runs: Mapping[str, Predictions], seed: int, below: float | None) -> Comparison:
-    return compare({name: abstain(run, below) for name, run in runs.items()}, seed=seed)
+    return compare(runs, abstain_below=below, seed=seed)
 
 
 def judge_tables(
     paths: Mapping[str, Path], seed: int, abstain_below: float | None = None
 ) -> Report:
-    """Judge predictions tables of any origin; costs that are not known are NaN.
+    """Judge predictions tables of any origin; what is not known of them is None or NaN.
 
     Raises:
         PredictionsError: a table cannot be read, or the tables hold different rows.
@@ -78,20 +78,20 @@ def judge_tables(
         predict_seconds=math.nan,
         predict_rows_per_second=math.nan,
         peak_memory_mib=math.nan,
-        parameters=0,
+        parameters=None,
     )
     return Report(
         data=DataReport(
             source=", ".join(str(path) for path in paths.values()),
             rows=first.rows,
             labels={label: facts.support for label, facts in first.per_label.items()},
-            train_rows=0,
-            validation_rows=0,
+            train_rows=None,
+            validation_rows=None,
             test_rows=first.rows,
             test_ids_sha256=comparison.test_ids_sha256,
-            exact_duplicates=0,
-            near_duplicates=0,
-            leaked_rows_removed=0,
+            exact_duplicates=None,
+            near_duplicates=None,
+            leaked_rows_removed=None,
             dropped={},
         ),
         methods=tuple(
@@ -99,7 +99,7 @@ def judge_tables(
                 name=name,
                 method=name,
                 options={},
-                labels_used=0,
+                labels_used=None,
                 evaluation=evaluations[name],
                 variants=_variants(run, abstain_below),
                 cost=unknown,

@@ -24,7 +24,7 @@ def to_markdown(report: Report) -> str:
     blocks += [escape(sentence) for sentence in wording.silences(report)]
     blocks += [escape(sentence) for sentence in wording.changes_to_fit(report)]
     blocks += [_table(tables.truncation_table(report))] if report.any_cut else []
-    for section in sections.sections(report, full=True):
+    for section in (*sections.sections(report, full=True), *sections.confusions(report)):
         blocks += _check(section)
     blocks.append("## Most confident mistakes")
     blocks += [_mistakes(method) for method in report.ranked if method.mistakes]

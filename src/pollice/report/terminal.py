@@ -20,9 +20,7 @@ def show(report: Report, console: Console) -> None:
     data = report.data
     _say(
         console,
-        f"{data.source}: {wording.count(data.train_rows)} train, "
-        f"{wording.count(data.validation_rows)} validation, "
-        f"{wording.count(data.test_rows)} test rows, seed {report.seed}",
+        f"{data.source}: {tables.split_rows(data)}, seed {report.seed}",
     )
     _table(console, tables.results_table(report))
     _pairs(report, console)
@@ -50,7 +48,7 @@ def _pairs(report: Report, console: Console) -> None:
 
 
 def _checks(report: Report, console: Console) -> None:
-    for section in sections.sections(report):
+    for section in (*sections.sections(report), *sections.confusions(report)[:1]):
         if section.table:
             _table(console, section.table)
         else:
