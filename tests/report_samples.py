@@ -216,3 +216,37 @@ def probed_methods() -> Report:
     ]
     abstained = {name: abstain(table, 0.7) for name, table in tables.items()}
     return report_of(methods, abstained)
+
+
+STEPS = ("very negative", "negative", "neutral", "positive", "very positive")
+
+
+def scale_methods() -> Report:
+    """Return a comparison over five steps: answers that are wrong are one step off, or far."""
+    tables = {name: _steps(far, seed) for seed, (name, far) in enumerate(_FAR.items())}
+    methods = [
+        method_report(name, table, evaluation=evaluate(table, scale=STEPS))
+        for name, table in tables.items()
+    ]
+    return report_of(methods, tables)
+
+
+_FAR = {"near": 1, "far": 3}
+
+
+def _steps(far: int, seed: int) -> Predictions:
+    draw = np.random.default_rng(seed)
+    gold = np.random.default_rng(9).integers(0, 5, 300)
+    wrong = np.where(gold < 2, gold + far, gold - far).clip(0, 4)
+    answers = np.where(draw.random(300) < 0.6, gold, wrong)
+    probabilities = np.full((300, 5), 0.08)
+    probabilities[np.arange(300), answers] = 0.68
+    by_name = np.argsort(STEPS)
+    return Predictions(
+        ids=tuple(map(str, range(300))),
+        label_names=tuple(STEPS[step] for step in by_name),
+        probabilities=probabilities[:, by_name],
+        gold=tuple(STEPS[step] for step in gold),
+        tokens=np.zeros(300, np.int64),
+        truncated=np.zeros(300, np.bool_),
+    )
