@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pollice.judging.comparison import compare
-from pollice.judging.metrics import abstain, evaluate
+from pollice.judging.metrics import evaluate
 from pollice.judging.results import (
     Attack,
     Canary,
@@ -108,9 +108,13 @@ def method_report(
     return MethodReport(**{**fields, **changes})
 
 
-def report_of(methods: Sequence[MethodReport], tables: Mapping[str, Predictions]) -> Report:
+def report_of(
+    methods: Sequence[MethodReport],
+    tables: Mapping[str, Predictions],
+    abstain_below: float | None = None,
+) -> Report:
     """Return a report of methods over their tables."""
-    comparison = compare(tables)
+    comparison = compare(tables, abstain_below=abstain_below)
     return Report(
         data=DataReport(
             source="rotten-tomatoes",
@@ -214,8 +218,7 @@ def probed_methods() -> Report:
             facts={"calibration": "platt", "calibration_labels": {"raw": 0, "platt": 16}},
         ),
     ]
-    abstained = {name: abstain(table, 0.7) for name, table in tables.items()}
-    return report_of(methods, abstained)
+    return report_of(methods, tables, abstain_below=0.7)
 
 
 STEPS = ("very negative", "negative", "neutral", "positive", "very positive")

@@ -86,6 +86,11 @@ def test_where_all_are_significant_the_last_was_tested_alone() -> None:
     assert decide([]) == []
 
 
+def test_equal_p_values_are_decided_at_one_level() -> None:
+    assert [each.tests for each in decide([0.001, 0.04, 0.001])] == [3, 1, 3]
+    assert [each.tests for each in decide([0.03, 0.03, 0.001])] == [2, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("discordant", "tests", "lead"), [(0, 1, 6), (6, 1, 6), (9, 1, 7), (0, 15, 10), (100, 1, 22)]
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pollice.judging.comparison import compare
-from pollice.judging.metrics import abstain, evaluate
+from pollice.judging.metrics import evaluate
 from pollice.judging.results import Comparison, Pair, Report, Verdict
 from pollice.predictions.table import Predictions
 from pollice.report import headline, resolution, wording
@@ -190,7 +190,8 @@ def test_the_headline_says_that_rows_were_left_unanswered() -> None:
     table = predictions(0.8)
     report = report_of(
         [method_report("prompt", table, evaluation=evaluate(table, abstain_below=0.8))],
-        {"prompt": abstain(table, 0.8)},
+        {"prompt": table},
+        abstain_below=0.8,
     )
     judged = report.best.evaluation
     assert judged.answered_accuracy_interval is not None

@@ -237,7 +237,9 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
 
 @app.command()
 @click.argument("predictions", nargs=-1, required=True)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the bootstrap.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, help="Kept in the report; nothing here is drawn."
+)
 @ABSTAIN
 @JSON
 def evaluate(

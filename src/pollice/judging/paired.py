@@ -64,16 +64,18 @@ def decide(p_values: Sequence[float]) -> list[Decision]:
     """Test all hypotheses at LEVEL together (Holm 1979, Scand. J. Statist. 6, p. 65).
 
     The smallest p-value is held to LEVEL / m, the next to LEVEL / (m - 1) and so on, until one is
-    too large. That one and all larger ones are decided there, at the same level.
+    too large. That one and all larger ones are decided there, at the same level. Equal p-values
+    are decided at the level of the first of them, so their order decides nothing.
     """
     adjusted = [0.0] * len(p_values)
     tests = [0] * len(p_values)
-    largest, stopped = 0.0, 0
+    largest, stopped, level_of = 0.0, 0, dict[float, int]()
     for done, index in enumerate(np.argsort(p_values, kind="stable")):
         left = len(p_values) - done
         largest = max(largest, min(1.0, left * p_values[index]))
         stopped = stopped or (left if largest >= LEVEL else 0)
-        adjusted[index], tests[index] = largest, stopped or left
+        adjusted[index] = largest
+        tests[index] = level_of.setdefault(p_values[index], stopped or left)
     return [
         Decision(p_adjusted=p, tests=count, significant=p < LEVEL)
         for p, count in zip(adjusted, tests, strict=True)

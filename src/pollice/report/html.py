@@ -52,6 +52,7 @@ def to_html(report: Report) -> str:
         report=report,
         version=version("pollice"),
         headline=[_unbroken(sentence) for sentence in wording.conclusions(report)],
+        warnings=[_unbroken(sentence) for sentence in wording.warnings(report)],
         resolution=wording.resolution(report),
         facts=tables.data_facts(report),
         results=tables.results_table(report, full=True),

@@ -212,11 +212,11 @@ def listed(names: Iterable[str]) -> str:
 
 def headline(report: Report) -> str:
     """Return the conclusion in plain words: the best method and what can be said of it."""
-    return " ".join(conclusions(report))
+    return " ".join((*conclusions(report), *warnings(report)))
 
 
 def conclusions(report: Report) -> tuple[str, ...]:
-    """Return the sentences of the headline."""
+    """Return the sentences of the headline that are no warnings."""
     best = report.best
     scored = f"{accuracy(best.evaluation)} of {count(best.evaluation.rows)} test rows."
     sentences = [f"Best: {best.name}, {scored}" if report.pairs else f"{best.name}: {scored}"]
@@ -225,9 +225,12 @@ def conclusions(report: Report) -> tuple[str, ...]:
         sentences.append(_standing(report.pairs_of_best))
     sentences += _quickest(report)
     sentences.append(_against_majority(report))
-    sentences += _near_chance(report)
-    sentences += _leaks(report)
     return tuple(map(one_line, sentences))
+
+
+def warnings(report: Report) -> tuple[str, ...]:
+    """Return a sentence on each method whose figures must not be taken for knowledge."""
+    return tuple(map(one_line, (*_near_chance(report), *_leaks(report))))
 
 
 def _abstaining(best: MethodReport) -> list[str]:
