@@ -8,6 +8,7 @@ from pollice.judging.metrics import evaluate
 from pollice.judging.results import Comparison, Pair, Report, Verdict
 from pollice.predictions.table import Predictions
 from pollice.report import headline, resolution, wording
+from pollice.report.glossary import GLOSSARY
 from report_samples import five_methods, method_report, predictions, report_of, simple_report
 
 
@@ -297,7 +298,10 @@ def test_one_line_has_no_line_break_of_any_kind() -> None:
 
 def test_every_abbreviation_of_the_tables_is_in_the_glossary() -> None:
     assert {"Log loss", "ECE", "Macro F1", "MCC", "ROC AUC", "Holm", "McNemar", "Interval"} <= set(
-        wording.GLOSSARY
+        GLOSSARY
+    )
+    assert {"Near chance", "Balanced accuracy", "Quadratic kappa", "Spearman", "Tie"} <= set(
+        GLOSSARY
     )
 
 

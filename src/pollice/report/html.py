@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from pollice.judging.results import MethodReport, Report
-from pollice.report import plots, sections, tables, wording
+from pollice.report import glossary, plots, sections, tables, wording
 from pollice.report.structured import plain
 
 _TEXT_SHOWN = 600
@@ -77,7 +77,7 @@ def to_html(report: Report) -> str:
         options=options,
         facts_of=facts,
         split_text=split_text,
-        glossary=wording.GLOSSARY,
+        glossary=glossary.GLOSSARY,
         share=wording.share,
         count=wording.count,
     )

@@ -6,7 +6,7 @@ Knows nothing about where the numbers come from.
 import re
 
 from pollice.judging.results import MethodReport, Report
-from pollice.report import sections, tables, wording
+from pollice.report import glossary, sections, tables, wording
 
 # A bracket is text unless it closes a link, an image or a definition; # + - only begin a line.
 _SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:])|^[#+-])")
@@ -77,4 +77,4 @@ def _mistakes(method: MethodReport) -> str:
 
 
 def _glossary() -> str:
-    return "\n".join(f"- {term}: {escape(meaning)}" for term, meaning in wording.GLOSSARY.items())
+    return "\n".join(f"- {term}: {escape(meaning)}" for term, meaning in glossary.GLOSSARY.items())
