@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pollice.judging.comparison import compare
-from pollice.judging.metrics import abstain, evaluate
+from pollice.judging.metrics import evaluate
 from pollice.judging.results import (
     Attack,
     Canary,
@@ -108,9 +108,13 @@ def method_report(
     return MethodReport(**{**fields, **changes})
 
 
-def report_of(methods: Sequence[MethodReport], tables: Mapping[str, Predictions]) -> Report:
+def report_of(
+    methods: Sequence[MethodReport],
+    tables: Mapping[str, Predictions],
+    abstain_below: float | None = None,
+) -> Report:
     """Return a report of methods over their tables."""
-    comparison = compare(tables)
+    comparison = compare(tables, abstain_below=abstain_below)
     return Report(
         data=DataReport(
             source="rotten-tomatoes",
@@ -214,5 +218,38 @@ def probed_methods() -> Report:
             facts={"calibration": "platt", "calibration_labels": {"raw": 0, "platt": 16}},
         ),
     ]
-    abstained = {name: abstain(table, 0.7) for name, table in tables.items()}
-    return report_of(methods, abstained)
+    return report_of(methods, tables, abstain_below=0.7)
+
+
+STEPS = ("very negative", "negative", "neutral", "positive", "very positive")
+
+
+def scale_methods() -> Report:
+    """Return a comparison over five steps: answers that are wrong are one step off, or far."""
+    tables = {name: _steps(far, seed) for seed, (name, far) in enumerate(_FAR.items())}
+    methods = [
+        method_report(name, table, evaluation=evaluate(table, scale=STEPS))
+        for name, table in tables.items()
+    ]
+    return report_of(methods, tables)
+
+
+_FAR = {"near": 1, "far": 3}
+
+
+def _steps(far: int, seed: int) -> Predictions:
+    draw = np.random.default_rng(seed)
+    gold = np.random.default_rng(9).integers(0, 5, 300)
+    wrong = np.where(gold < 2, gold + far, gold - far).clip(0, 4)
+    answers = np.where(draw.random(300) < 0.6, gold, wrong)
+    probabilities = np.full((300, 5), 0.08)
+    probabilities[np.arange(300), answers] = 0.68
+    by_name = np.argsort(STEPS)
+    return Predictions(
+        ids=tuple(map(str, range(300))),
+        label_names=tuple(STEPS[step] for step in by_name),
+        probabilities=probabilities[:, by_name],
+        gold=tuple(STEPS[step] for step in gold),
+        tokens=np.zeros(300, np.int64),
+        truncated=np.zeros(300, np.bool_),
+    )

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pollice.errors import OptionError, PredictionsError
-from pollice.judging.metrics import Evaluation, ReliabilityBin, abstain, evaluate, wilson_interval
+from pollice.judging.metrics import (
+    Evaluation,
+    ReliabilityBin,
+    abstain,
+    balanced_accuracy,
+    evaluate,
+    wilson_interval,
+)
 from pollice.predictions.table import Predictions
 
 NO_ANSWER = "no answer"
@@ -129,7 +136,17 @@ def test_rows_below_the_threshold_have_no_answer_and_are_wrong_at_worst() -> Non
     assert evaluation.accuracy == 0.5
     assert evaluation.accuracy_interval == wilson_interval(2, 4)
     assert evaluation.confusion == ((1, 0, 2), (0, 1, 0))
-    assert sum(part.rows for part in evaluation.reliability) == 2
+
+
+def test_abstaining_embellishes_no_figure_of_the_probabilities() -> None:
+    """Log loss, ECE and ROC AUC are of all rows with probabilities, unanswered ones included."""
+    plain = evaluate(table(SURE_AND_UNSURE, FOUR))
+    strict = evaluate(table(SURE_AND_UNSURE, FOUR), abstain_below=0.8)
+    assert strict.log_loss == plain.log_loss
+    assert strict.reliability == plain.reliability
+    assert strict.expected_calibration_error == plain.expected_calibration_error
+    assert strict.roc_auc == plain.roc_auc
+    assert strict.scored_rows == 4
 
 
 def test_the_threshold_itself_is_high_enough() -> None:
@@ -156,9 +173,13 @@ def test_where_nothing_is_answered_there_is_no_accuracy_of_the_answered() -> Non
 def test_abstaining_first_or_while_evaluating_is_the_same(
     predictions: Predictions, below: float
 ) -> None:
-    """So the paired tests, which are given tables, hold to the same rule."""
-    first = evaluate(abstain(predictions, below))
-    assert first == replace(evaluate(predictions, abstain_below=below), abstain_below=None)
+    """So the paired tests, which abstain first, hold to the same rule."""
+    first, while_evaluating = (
+        evaluate(abstain(predictions, below)),
+        evaluate(predictions, abstain_below=below),
+    )
+    for name in ["accuracy", "coverage", "confusion", "per_label", "answered_accuracy"]:
+        assert getattr(first, name) == getattr(while_evaluating, name)
 
 
 def test_abstaining_leaves_the_table_itself_alone() -> None:
@@ -272,6 +293,55 @@ def test_the_seed_changes_nothing() -> None:
     assert evaluate(predictions, seed=1) == evaluate(predictions, seed=2)
 
 
+def test_what_a_table_does_not_say_of_cut_rows_is_unknown() -> None:
+    evaluation = evaluate(replace(table([[0.9, 0.1]], ["negative"]), truncated=None))
+    assert evaluation.truncated_rows is None
+    assert evaluation.truncated_accuracy is evaluation.untruncated_accuracy is None
+
+
+def test_tied_rows_are_counted_and_answered_with_the_first_label_by_name() -> None:
+    tied = [[0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [0.3, 0.3, 0.4], [float("nan")] * 3]
+    predictions = table(tied, ["b", "a", "c", "a"], label_names=("b", "c", "a"))
+    assert predictions.predicted == ("b", "a", "a", None)
+    assert predictions.tied.tolist() == [True, True, False, False]
+    assert evaluate(predictions).tied_rows == 2
+    assert evaluate(predictions, abstain_below=0.5).tied_rows == 0
+
+
+@given(predictions=tables(), seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_the_order_of_the_columns_decides_no_answer(predictions: Predictions, seed: int) -> None:
+    """Also where labels are tied, as weights of small whole numbers often are."""
+    columns = np.random.default_rng(seed).permutation(len(predictions.label_names)).tolist()
+    turned = replace(
+        predictions,
+        label_names=tuple(predictions.label_names[column] for column in columns),
+        probabilities=predictions.probabilities[:, columns],
+    )
+    assert turned.predicted == predictions.predicted
+    assert turned.tied.tolist() == predictions.tied.tolist()
+
+
+def test_the_majority_label_of_several_is_the_first_by_name() -> None:
+    predictions = table([[0.9, 0.1]] * 2, ["b", "a"], label_names=("b", "a"))
+    assert evaluate(predictions).majority_label == "a"
+
+
+def test_the_interval_of_the_balanced_accuracy_holds_the_truth() -> None:
+    """95 of 100 studies or so, with a rare label and recalls near 1 and near 0."""
+    draw = np.random.default_rng(5)
+    gold = np.repeat([0, 1, 2], [150, 40, 10])
+    recalls = np.array([0.97, 0.6, 0.2])
+    held = 0
+    for _ in range(400):
+        right = draw.random(200) < recalls[gold]
+        confusion = np.zeros((3, 4), np.int64)
+        np.add.at(confusion, (gold, np.where(right, gold, (gold + 1) % 3)), 1)
+        low, high = balanced_accuracy(confusion)[1]
+        held += low <= recalls.mean() <= high
+    assert 0.92 <= held / 400 <= 0.985
+
+
 # --- against scikit-learn and scipy ---
 
 
@@ -292,6 +362,10 @@ def test_hard_answers_agree_with_scikit_learn(predictions: Predictions) -> None:
         found = evaluation.per_label[label]
         assert [found.precision, found.recall, found.f1, found.support] == pytest.approx(figures)
     assert evaluation.macro_f1 == pytest.approx(columns[2].mean())
+    recalls = [
+        evaluation.per_label[name].recall for name in names if evaluation.per_label[name].support
+    ]
+    assert evaluation.balanced_accuracy == pytest.approx(np.mean(recalls))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns of a single label; we return 0.0
         expected_matthews = sklearn.metrics.matthews_corrcoef(gold, answers)
@@ -357,7 +431,7 @@ def reordered_rows(predictions: Predictions, order: Sequence[int]) -> Prediction
         ids=tuple(predictions.ids[row] for row in order),
         probabilities=predictions.probabilities[list(order)],
         gold=tuple(gold[row] for row in order),
-        truncated=predictions.truncated[list(order)],
+        truncated=None if predictions.truncated is None else predictions.truncated[list(order)],
     )
 
 
@@ -375,6 +449,8 @@ def assert_same_scalars(found: Evaluation, expected: Evaluation) -> None:
         "truncated_accuracy",
         "untruncated_accuracy",
         "majority_accuracy",
+        "balanced_accuracy",
+        "balanced_accuracy_interval",
     ]:
         assert getattr(found, name) == pytest.approx(getattr(expected, name)), name
 

@@ -62,6 +62,28 @@ def test_the_strength_with_the_least_validation_loss_is_taken() -> None:
     )
 
 
+def test_validation_rows_are_standardized_as_training_rows_are() -> None:
+    """By mean and scale of the training rows: the head that is kept judges rows in no other way.
+
+    All validation rows are of one label, so their own mean lies far from that of training.
+    """
+    features, names = blobs(30, 2, spread=6)
+    others, labels = blobs(400, 2, seed=1, spread=2)
+    one = [row for row, label in enumerate(labels) if label == "b"]
+    held_out = others[one] * 1.5, ["b"] * len(one)
+    strengths = (1e-4, 0.01, 1.0, 100.0)
+    losses = {
+        strength: -np.log(
+            fit_head(features, names, NAMES[:2], strengths=[strength]).predict_proba(held_out[0])
+        )[:, 0].sum()
+        for strength in strengths
+    }
+    best = min(losses, key=lambda strength: losses[strength])
+    chosen = fit_head(features, names, NAMES[:2], validation=held_out, strengths=strengths)
+    expected = fit_head(features, names, NAMES[:2], strengths=[best])
+    np.testing.assert_array_equal(chosen.weight, expected.weight)
+
+
 def test_a_strength_is_chosen_by_folds_where_there_is_no_validation() -> None:
     features, names = blobs(60, 3, spread=6)
     chosen = fit_head(features, names, NAMES, strengths=(1e-4, 0.1, 1e4))

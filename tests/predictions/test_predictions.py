@@ -1,4 +1,5 @@
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +69,9 @@ def assert_same_table(found: Predictions, expected: Predictions) -> None:
     np.testing.assert_array_equal(found.probabilities, expected.probabilities)
     np.testing.assert_array_equal(found.tokens, expected.tokens)
     np.testing.assert_array_equal(found.truncated, expected.truncated)
-    assert [str(found.tokens.dtype), str(found.truncated.dtype)] == ["int64", "bool"]
+    assert str(found.tokens.dtype) == "int64"
+    assert found.truncated is not None
+    assert str(found.truncated.dtype) == "bool"
     assert list(found.variants) == list(expected.variants)
     for name, table in expected.variants.items():
         np.testing.assert_array_equal(found.variants[name], table)
@@ -161,15 +164,89 @@ def test_a_table_of_another_system_needs_only_ids_and_probabilities(tmp_path: Pa
     predictions = Predictions.read(tmp_path / "theirs.parquet")
     assert predictions.ids == ("10", "11", "12")
     assert predictions.label_names == ("up", "down")
-    assert predictions.predicted == ("up", None, "up")
+    assert predictions.predicted == ("up", None, "down")
     assert predictions.gold is None
     assert predictions.tokens.tolist() == [0, 0, 0]
-    assert predictions.truncated.tolist() == [False, False, False]
+    assert predictions.truncated is None, "it is not known"
+    assert predictions.cut_rows is None
     assert dict(predictions.variants) == {}
+    predictions.write(tmp_path / "again.parquet")
+    assert "truncated" not in pq.read_schema(tmp_path / "again.parquet").names
 
 
-def test_a_row_of_nan_has_no_answer_and_a_tie_goes_to_the_first_label() -> None:
+def test_a_row_of_nan_has_no_answer_and_a_tie_goes_to_the_first_label_by_name() -> None:
+    turned = example(label_names=("positive", "negative"))
     assert example().predicted == ("positive", None, "negative")
+    assert turned.predicted == ("negative", None, "negative")
+    assert example().tied.tolist() == turned.tied.tolist() == [False, False, True]
+    assert example().answers.tolist() == [1, -1, 0]
+    assert example().cut_rows == 1
+
+
+TOKENS = "Write how many tokens each text has, or leave the column out."
+CUT = "Write whether each text was cut, or leave the column out."
+
+
+UNSOUND_COLUMNS: list[tuple[str, list[object], str]] = [
+    (
+        "tokens",
+        ["a", "b"],
+        f"whole numbers in the column tokens of PATH, but found string. {TOKENS}",
+    ),
+    (
+        "tokens",
+        [1.0, NAN],
+        f"whole numbers in the column tokens of PATH, but found others. {TOKENS}",
+    ),
+    (
+        "tokens",
+        [[1], [2]],
+        f"whole numbers in the column tokens of PATH, but found list<element: int64>. {TOKENS}",
+    ),
+    (
+        "truncated",
+        ["no", "no"],
+        f"true or false in the column truncated of PATH, but found string. {CUT}",
+    ),
+    ("truncated", [0, 1], f"true or false in the column truncated of PATH, but found int64. {CUT}"),
+    (
+        "truncated",
+        [True, None],
+        "true or false in every row of the column truncated of PATH, but 1 rows have neither. "
+        "Leave the column out where it is not known.",
+    ),
+    ("id", ["a", None], "an id in every row of PATH, but row 2 has none. Give every row an id."),
+    (
+        "id",
+        [["a"], ["b"]],
+        "text or whole numbers in the column id of PATH, but found list<element: string>. "
+        "Write an id as text in each row.",
+    ),
+    (
+        "gold",
+        [["up"], ["up"]],
+        "text or whole numbers in the column gold of PATH, but found list<element: string>. "
+        "Write a gold label as text in each row.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "sentence"), UNSOUND_COLUMNS)
+def test_a_column_of_another_kind_is_refused(
+    tmp_path: Path, name: str, values: list[object], sentence: str
+) -> None:
+    path = tmp_path / "theirs.parquet"
+    columns = {"id": ["a", "b"], "probability:up": [0.1, 0.9], "probability:down": [0.9, 0.1]}
+    pq.write_table(pa.table({**columns, name: values}), path)
+    expected = f"Expected {sentence}".replace("PATH", str(path))
+    with pytest.raises(PredictionsError, match=f"^{re.escape(expected)}$"):
+        Predictions.read(path)
+
+
+def test_tokens_that_another_system_wrote_as_whole_floats_are_read(tmp_path: Path) -> None:
+    columns = {"id": ["a", "b"], "probability:up": [0.1, 0.9], "probability:down": [0.9, 0.1]}
+    pq.write_table(pa.table({**columns, "tokens": [12.0, None]}), tmp_path / "theirs.parquet")
+    assert Predictions.read(tmp_path / "theirs.parquet").tokens.tolist() == [12, 0]
 
 
 def test_a_variant_is_a_table_of_its_own() -> None:

@@ -12,7 +12,9 @@ from report_samples import (
     five_methods,
     method_report,
     predictions,
+    probed_methods,
     report_of,
+    scale_methods,
     simple_report,
     training_log,
 )
@@ -66,7 +68,16 @@ def no_learning() -> Report:
     return simple_report({"same": 0.5, "same-2": 0.5}, rows=20)
 
 
-REPORTS = [five_methods, one_method, six_labels, twelve_methods, no_learning, hostile_report]
+REPORTS = [
+    scale_methods,
+    probed_methods,
+    five_methods,
+    one_method,
+    six_labels,
+    twelve_methods,
+    no_learning,
+    hostile_report,
+]
 
 
 @pytest.mark.parametrize("make", REPORTS)

@@ -10,9 +10,18 @@ from rich.console import Console
 from pollice.judging.comparison import compare
 from pollice.judging.metrics import evaluate
 from pollice.judging.results import Canary, Report
-from pollice.report import headline, show, to_html, to_json, to_markdown, wording
-from pollice.report.sections import canary_verdict, sections
-from report_samples import five_methods, method_report, predictions, probed_methods, report_of
+from pollice.report import headline, sections, show, to_html, to_json, to_markdown, wording
+from pollice.report.html import matrix
+from pollice.report.sections import canary_verdict
+from report_samples import (
+    STEPS,
+    five_methods,
+    method_report,
+    predictions,
+    probed_methods,
+    report_of,
+    scale_methods,
+)
 
 
 def on_a_terminal(report: Report) -> str:
@@ -28,6 +37,8 @@ def in_html(report: Report) -> str:
 FORMS = [on_a_terminal, in_html, to_markdown]
 SAID = [
     "A row whose highest probability is below 0.7 has no answer.",
+    "Rows with a probability below 0.7 are left unanswered and count as wrong there: it answers",
+    "Log loss, ECE and ROC AUC are of all rows with probabilities, these included.",
     "prompt: spread over 5 draws: 0.861 to 0.883 (mean 0.872, standard deviation 0.008).",
     "leaky: LEAKING: 0.861 with shuffled labels, chance 0.501, p",
     "prompt: not applicable: it judges by what its checkpoint already knows.",
@@ -37,8 +48,40 @@ SAID = [
 ]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_scale_is_told_with_its_figures_and_its_matrix(form: Callable[[Report], str]) -> None:
+    """In the scale's order in every form, whatever the order of the columns is."""
+    report = scale_methods()
+    written = form(report)
+    assert "The labels are steps of a scale: very negative, negative, neutral, positive" in written
+    near = next(each for each in report.ranked if each.name == "near").evaluation.ordinal
+    assert near is not None
+    assert f"{near.mean_absolute_error:.3f}" in written
+    assert f"{near.quadratic_kappa:.3f}" in written
+    assert f"{near.spearman:.3f}" in written
+    assert "no answer" not in written
+    first = sections.confusions(report)[0].table
+    assert first is not None
+    assert [row.cells[0] for row in first.rows] == list(STEPS)
+    assert [column.title for column in first.columns][1:] == list(STEPS)
+
+
+def test_the_matrix_of_a_page_is_in_the_scales_order() -> None:
+    drawn = matrix(scale_methods().best)
+    assert drawn.answers == STEPS
+    assert tuple(label for label, _ in drawn.rows) == STEPS
+
+
+def test_the_ordinal_figures_are_in_report_json() -> None:
+    ordinal = to_json(scale_methods())["methods"]["near"]["ordinal"]
+    assert ordinal["scale"] == list(STEPS)
+    assert ordinal["mean_absolute_error"] < 0.5
+    assert to_json(five_methods())["methods"]["prompt"]["ordinal"] is None
+
+
 def test_nothing_is_said_of_what_was_not_asked_for() -> None:
-    assert sections(five_methods()) == ()
+    assert sections.sections(five_methods()) == ()
+    assert sections.confusions(five_methods()) == ()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -53,7 +96,7 @@ def test_every_form_says_what_was_found(form: Callable[[Report], str]) -> None:
 def test_the_accuracy_of_the_answered_stands_beside_the_worst_case() -> None:
     report = probed_methods()
     evaluation = report.best.evaluation
-    table = sections(report)[0].table
+    table = sections.sections(report)[0].table
     assert table is not None
     assert evaluation.answered_accuracy_interval is not None
     assert table.rows[0].cells == (
@@ -67,7 +110,10 @@ def test_the_accuracy_of_the_answered_stands_beside_the_worst_case() -> None:
 
 
 def test_kinds_of_attacks_stand_in_the_full_table_only() -> None:
-    plain, full = sections(probed_methods())[-1].table, sections(probed_methods(), full=True)[-1]
+    plain, full = (
+        sections.sections(probed_methods())[-1].table,
+        sections.sections(probed_methods(), full=True)[-1],
+    )
     assert plain is not None
     assert full.table is not None
     assert [row.cells[1] for row in plain.rows] == ["all"]
@@ -117,7 +163,8 @@ def test_a_hostile_fact_is_shown_as_text() -> None:
 
 
 def test_an_abstaining_comparison_is_not_held_against_the_majority() -> None:
-    """Its accuracy is a worst case, which may lie below the majority's share."""
+    """Its accuracy is a worst case, which may lie below the majority's share; what it knows of the
+    labels is seen from its answers to all rows."""
     assert "has learnt anything" not in headline(probed_methods())
 
 
@@ -139,7 +186,7 @@ def tuned_report() -> Report:
 
 
 def test_a_tuned_model_stands_beside_what_it_was() -> None:
-    table = sections(tuned_report())[0].table
+    table = sections.sections(tuned_report())[0].table
     assert table is not None
     (pair,) = tuned_report().methods[0].tuning
     evaluation = tuned_report().methods[0].variants["before"]
@@ -156,8 +203,8 @@ def test_a_tuned_model_stands_beside_what_it_was() -> None:
 
 def test_the_losses_of_each_epoch_stand_in_the_full_report() -> None:
     """The training loss is the mean over the epoch's steps; what was not judged has none."""
-    assert len(sections(tuned_report())) == 1
-    table = sections(tuned_report(), full=True)[1].table
+    assert len(sections.sections(tuned_report())) == 1
+    table = sections.sections(tuned_report(), full=True)[1].table
     assert table is not None
     assert [row.cells for row in table.rows] == [
         ("lora", "1", "1.500", "0.250", "0.800", wording.NOTHING)

@@ -15,12 +15,17 @@ METHOD = {
     *("macro_f1", "matthews", "log_loss", "expected_calibration_error", "coverage"),
     *("truncated_rows", "fit_seconds", "predict_seconds", "predict_rows_per_second"),
     *("peak_memory_mib", "peak_device_memory_mib", "predicted_memory_mib", "memory_changes"),
-    *("parameters", "variants"),
+    *("parameters", "variants", "balanced_accuracy", "balanced_accuracy_interval"),
+    *("scored_rows", "tied_rows", "majority_label", "ordinal"),
 }
 DATA = {
     *("source", "rows", "labels", "train_rows", "validation_rows", "test_rows"),
     *("test_ids_sha256", "exact_duplicates", "near_duplicates", "leaked_rows_removed"),
     "smallest_detectable_difference",
+}
+AGAINST = {
+    *("pair", "label", "accuracy", "majority_accuracy", "balanced_accuracy", "guessing", "rows"),
+    *("balanced_accuracy_interval", "beats_majority", "beats_guessing"),
 }
 PAIR = {"a", "b", "difference", "interval", "p_value", "p_adjusted", "verdict"}
 
@@ -44,6 +49,8 @@ def test_the_contract_of_report_json() -> None:
     }
     assert all(set(pair) >= PAIR for pair in contents["pairs"])
     assert contents["ranking"][0] == "finetune"
+    assert list(contents["against_majority"]) == list(contents["methods"])
+    assert all(set(each) >= AGAINST for each in contents["against_majority"].values())
 
 
 def test_numbers_are_those_of_the_evaluation() -> None:

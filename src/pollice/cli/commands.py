@@ -183,7 +183,7 @@ def predict(
     write_atomically(
         output, lambda path: write_predictions(predictions, path, output.suffix, labels)
     )
-    cut = int(predictions.truncated.sum())
+    cut = predictions.cut_rows or 0
     unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
     click.echo(f"{len(predictions):,} rows judged, {unsure}{cut:,} of them cut to fit: {output}")
 
@@ -241,7 +241,9 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
 
 @app.command()
 @click.argument("predictions", nargs=-1, required=True)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the bootstrap.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, help="Kept in the report; nothing here is drawn."
+)
 @ABSTAIN
 @JSON
 def evaluate(

@@ -1,37 +1,40 @@
 """Which of several predictions tables over the same rows is better, and whether that is noise.
 
-Knows nothing about models or metrics: it needs only who was right on which row.
+Knows nothing about models: it needs only who was right on which row.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from math import ceil, fsum, sqrt
-from statistics import NormalDist, median
+from math import fsum, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
 
 from pollice.errors import PredictionsError
-from pollice.judging.results import Comparison, Pair, Verdict
+from pollice.judging.chance import compare_with_majority
+from pollice.judging.metrics import abstain
+from pollice.judging.paired import LEVEL, Decision, Discordance, critical_lead, decide, pair_of
+from pollice.judging.results import Comparison
 from pollice.predictions.table import Predictions, ids_sha256
 
 BoolArray = NDArray[np.bool_]
 
-_LEVEL = 0.05
-_RESAMPLES = 10_000
-_FEWEST_DISCORDANT = 6  # with five, all one way, the exact p is still 2 / 2**5 = 0.0625
 
-
-def compare(runs: Mapping[str, Predictions], *, seed: int = 0) -> Comparison:
+def compare(
+    runs: Mapping[str, Predictions], *, abstain_below: float | None = None, seed: int = 0
+) -> Comparison:
     """Compare tables that hold the same ids and gold labels, in any order.
 
-    A row without an answer counts as wrong. A pair's interval depends on ``seed``, the two names
-    and the two tables only, so another method alters no pair but by Holm's adjustment. Raises
-    PredictionsError without runs or rows, without gold labels, where a gold label is no column,
-    and where ids are repeated or ids or gold labels differ.
+    Args:
+        runs: A table for each name. A row without an answer counts as wrong.
+        abstain_below: A row whose highest probability is below it has no answer.
+        seed: Taken as `evaluate` takes it; nothing here is drawn at random.
+
+    Raises:
+        PredictionsError: no runs or rows, no gold labels, a gold label that is no column, repeated
+            ids, or ids or gold labels that differ.
+        OptionError: ``abstain_below`` is not in [0, 1).
     """
     if not runs:
         raise PredictionsError("Expected at least one run to compare, but there is none. Name one.")
@@ -39,16 +42,27 @@ def compare(runs: Mapping[str, Predictions], *, seed: int = 0) -> Comparison:
         _check(name, run)
     first_name, first = next(iter(runs.items()))
     right = {
-        name: _right(run)[_alignment(first_name, first, name, run)] for name, run in runs.items()
+        name: _right(abstain(run, abstain_below))[_alignment(first_name, first, name, run)]
+        for name, run in runs.items()
     }
+    counts = {(a, b): _discordance(right[a], right[b]) for a, b in combinations(right, 2)}
+    decisions = decide([each.p_value for each in counts.values()])
     return Comparison(
         rows=len(first),
         test_ids_sha256=ids_sha256(first.ids),
-        pairs=_pairs(right, seed),
+        pairs=tuple(
+            pair_of(a, b, each, decision)
+            for ((a, b), each), decision in zip(counts.items(), decisions, strict=True)
+        ),
         ranking=tuple(
             sorted(runs, key=lambda name: (-int(right[name].sum()), _log_loss(runs[name]), name))
         ),
-        smallest_detectable_difference=_smallest_detectable_difference(list(right.values())),
+        smallest_detectable_difference=(
+            _smallest_of_pairs(list(counts.values()), decisions)
+            if counts
+            else _smallest_beside(right[first_name])
+        ),
+        against_majority=compare_with_majority(runs),
     )
 
 
@@ -121,76 +135,24 @@ def _log_loss(run: Predictions) -> float:
     return fsum(losses) / len(losses) if len(losses) else np.inf
 
 
-def _pairs(right: Mapping[str, BoolArray], seed: int) -> tuple[Pair, ...]:
-    names = list(combinations(right, 2))
-    wins = [int((right[a] & ~right[b]).sum()) for a, b in names]
-    losses = [int((right[b] & ~right[a]).sum()) for a, b in names]
-    p_values = [_mcnemar(*counts) for counts in zip(wins, losses, strict=True)]
-    adjusted = _holm(p_values)
-    return tuple(
-        Pair(
-            a=a,
-            b=b,
-            difference=(wins[index] - losses[index]) / len(right[a]),
-            interval=_bootstrap_interval(
-                {a: wins[index], b: losses[index]}, rows=len(right[a]), seed=seed
-            ),
-            p_value=p_values[index],
-            p_adjusted=adjusted[index],
-            verdict=_verdict(wins[index] - losses[index], adjusted[index]),
-        )
-        for index, (a, b) in enumerate(names)
-    )
+def _discordance(a: BoolArray, b: BoolArray) -> Discordance:
+    return Discordance(int((a & ~b).sum()), int((b & ~a).sum()), len(a))
 
 
-def _mcnemar(wins: int, losses: int) -> float:
-    return min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
+def _smallest_of_pairs(counts: Sequence[Discordance], decisions: Sequence[Decision]) -> float:
+    """Return the largest lead that the pairs of Holm's last step needed, as a share of the rows."""
+    last = min(decision.tests for decision in decisions)
+    leads = [
+        critical_lead(each.discordant, last)
+        for each, decision in zip(counts, decisions, strict=True)
+        if decision.tests == last
+    ]
+    return min(1.0, max(leads) / counts[0].rows)
 
 
-def _holm(p_values: list[float]) -> list[float]:
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for done, index in enumerate(np.argsort(p_values, kind="stable")):
-        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
-def _verdict(lead: int, p_adjusted: float) -> Verdict:
-    if p_adjusted >= _LEVEL:
-        return "not distinguishable"
-    return "better" if lead > 0 else "worse"
-
-
-def _bootstrap_interval(
-    only_right: Mapping[str, int], *, rows: int, seed: int
-) -> tuple[float, float]:
-    """Return the interval of a pair's accuracy difference, first name less second.
-
-    A row says only "first", "second" or neither, so drawing rows with replacement is drawing
-    three counts from a multinomial. They are drawn for the names in sorted order: a pair and its
-    reverse have mirrored intervals.
-    """
-    first, second = sorted(only_right)
-    digest = hashlib.sha256(json.dumps([seed, first, second]).encode()).digest()
-    generator = np.random.default_rng(list(digest))
-    counts = np.array([only_right[first], only_right[second]])
-    shares = [*(counts / rows), (rows - counts.sum()) / rows]
-    draws = generator.multinomial(rows, shares, size=_RESAMPLES)
-    differences = (draws[:, 0] - draws[:, 1]) / rows
-    lower, upper = (float(end) for end in np.quantile(differences, [0.025, 0.975]))
-    return (lower, upper) if [first, second] == list(only_right) else (-upper, -lower)
-
-
-def _smallest_detectable_difference(right: list[BoolArray]) -> float:
-    rows = len(right[0])
-    least = _FEWEST_DISCORDANT / rows
-    if len(right) == 1:
-        accuracy = float(right[0].mean())
-        z = NormalDist().inv_cdf(1 - _LEVEL / 2)
-        return min(1.0, max(least, z * sqrt(2 * accuracy * (1 - accuracy) / rows)))
-    typical = median(int((a ^ b).sum()) for a, b in combinations(right, 2))
-    discordant = max(_FEWEST_DISCORDANT, ceil(typical))
-    fewer_side = np.arange(discordant // 2 + 1)
-    largest = np.count_nonzero(2 * bdtr(fewer_side, discordant, 0.5) < _LEVEL) - 1
-    return min(1.0, float(discordant - 2 * largest) / rows)
+def _smallest_beside(right: BoolArray) -> float:
+    """Return the smallest difference to a second method, of which nothing is known yet."""
+    rows, accuracy = len(right), float(right.mean())
+    z = NormalDist().inv_cdf(1 - LEVEL / 2)
+    unpaired = z * sqrt(2 * accuracy * (1 - accuracy) / rows)
+    return min(1.0, max(critical_lead(0, tests=1) / rows, unpaired))

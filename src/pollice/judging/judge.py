@@ -56,12 +56,11 @@ def judge(
 
 
 def _compare(runs: Mapping[str, Predictions], options: JudgingOptions) -> Comparison:
-    answered = {name: abstain(run, options.abstain_below) for name, run in runs.items()}
-    return compare(answered, seed=options.seed)
+    return compare(runs, abstain_below=options.abstain_below, seed=options.seed)
 
 
 def judge_tables(paths: Mapping[str, Path], options: JudgingOptions) -> Report:
-    """Judge predictions tables of any origin; costs that are not known are NaN.
+    """Judge predictions tables of any origin; what is not known of them is None or NaN.
 
     Raises:
         PredictionsError: a table cannot be read, or the tables hold different rows.
@@ -78,20 +77,20 @@ def judge_tables(paths: Mapping[str, Path], options: JudgingOptions) -> Report:
         predict_seconds=math.nan,
         predict_rows_per_second=math.nan,
         peak_memory_mib=math.nan,
-        parameters=0,
+        parameters=None,
     )
     return Report(
         data=DataReport(
             source=", ".join(str(path) for path in paths.values()),
             rows=first.rows,
             labels={label: facts.support for label, facts in first.per_label.items()},
-            train_rows=0,
-            validation_rows=0,
+            train_rows=None,
+            validation_rows=None,
             test_rows=first.rows,
             test_ids_sha256=comparison.test_ids_sha256,
-            exact_duplicates=0,
-            near_duplicates=0,
-            leaked_rows_removed=0,
+            exact_duplicates=None,
+            near_duplicates=None,
+            leaked_rows_removed=None,
             dropped={},
         ),
         methods=tuple(
@@ -99,7 +98,7 @@ def judge_tables(paths: Mapping[str, Path], options: JudgingOptions) -> Report:
                 name=name,
                 method=name,
                 options={},
-                labels_used=0,
+                labels_used=None,
                 evaluation=evaluations[name],
                 variants=_variants(run, options),
                 cost=unknown,

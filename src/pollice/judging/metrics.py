@@ -3,7 +3,7 @@
 Knows nothing about models, nor about any other table: two tables meet in `comparison`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pollice.errors import OptionError, PredictionsError
+from pollice.judging.ordinal import OrdinalEvaluation, evaluate_on_scale
 from pollice.predictions.predictor import FloatArray
 from pollice.predictions.table import Predictions
 
@@ -43,19 +44,25 @@ class LabelEvaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class ReliabilityBin:
-    """The answered rows whose confidence lies in ``(lower, upper]``."""
+    """The rows with probabilities whose confidence lies in ``(lower, upper]``."""
 
     lower: float
     upper: float
     confidence: float
-    """The mean probability of the predicted label."""
+    """The mean probability of the most probable label."""
     accuracy: float
+    """The share of rows whose most probable label is right."""
     rows: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What one predictions table is worth against its gold labels."""
+    """What one predictions table is worth against its gold labels.
+
+    A row whose probabilities are NaN has no answer. With ``abstain_below`` others have none
+    either, but keep their probabilities: what judges probabilities, from ``roc_auc`` to
+    ``reliability``, is of all ``scored_rows``, so abstaining cannot embellish it.
+    """
 
     label_names: tuple[str, ...]
     rows: int
@@ -66,18 +73,29 @@ class Evaluation:
     per_label: Mapping[str, LabelEvaluation]
     macro_f1: float
     """The mean over every label of the table, those without a row included as 0.0."""
+    balanced_accuracy: float
+    """The mean of the labels' accuracies, of those that have a row: guessing gives one by their
+    number, whatever the shares of the labels are."""
+    balanced_accuracy_interval: tuple[float, float]
+    """95 %: the labels' Wilson intervals, squared and added (Newcombe 1998, Stat. Med. 17, p. 873;
+    Zou and Donner 2008, Stat. Med. 27, p. 1693)."""
     matthews: float
     """R_K for K labels (Gorodkin 2004, Comput. Biol. Chem. 28, p. 367); "no answer" is a label."""
     roc_auc: float | None
-    """Of the answered rows; None unless there are two labels and rows of both."""
+    """None unless there are two labels and rows of both."""
     log_loss: float
-    """In nats, of the answered rows, clipped as in scikit-learn; its worst where none answered."""
+    """In nats, clipped as in scikit-learn; its worst where no row has probabilities."""
     expected_calibration_error: float
-    """Of the answered rows (Guo et al. 2017, arXiv 1706.04599, eq. 3); 1.0 where none answered."""
+    """Guo et al. 2017, arXiv 1706.04599, eq. 3; 1.0 where no row has probabilities."""
     reliability: tuple[ReliabilityBin, ...]
     """Of 15 bins of equal width, those that hold a row."""
     confusion: tuple[tuple[int, ...], ...]
     """``(gold labels, predicted labels + 1)`` rows; the last column is "no answer"."""
+    scored_rows: int
+    """The rows with probabilities."""
+    tied_rows: int
+    """The answered rows of which several labels share the highest probability. Such a row is
+    answered with the label whose name is sorted first, whatever the order of the columns."""
     coverage: float
     """The share of rows with an answer."""
     answered_accuracy: float | None
@@ -85,37 +103,55 @@ class Evaluation:
     """95 % Wilson, of the answered rows; None where none answered."""
     abstain_below: float | None
     """Rows whose highest probability is below it have no answer; None: every row keeps its own."""
-    truncated_rows: int
+    truncated_rows: int | None
+    """None, as the two below, where the table does not say which rows were cut."""
     truncated_accuracy: float | None
     untruncated_accuracy: float | None
+    majority_label: str
+    """The commonest gold label; of several the one whose name is sorted first."""
     majority_accuracy: float
     """What always answering the commonest gold label would give."""
+    ordinal: OrdinalEvaluation | None = None
+    """Where the labels are the steps of a scale."""
 
 
 def evaluate(
-    predictions: Predictions, *, abstain_below: float | None = None, seed: int = 0
+    predictions: Predictions,
+    *,
+    abstain_below: float | None = None,
+    scale: tuple[str, ...] | None = None,
+    seed: int = 0,
 ) -> Evaluation:
     """Judge a table against its gold labels.
 
-    A row whose highest probability is below ``abstain_below`` has no answer. ``seed`` is taken as
-    `compare` takes it; nothing here is drawn at random. Raises PredictionsError without rows,
-    without gold labels, where a gold label is no column, and where a row is neither probabilities
-    nor NaN; OptionError where ``abstain_below`` is not in [0, 1).
+    Args:
+        predictions: The table.
+        abstain_below: A row whose highest probability is below it has no answer.
+        scale: The labels from the lowest to the highest, where they are the steps of a scale.
+        seed: Taken as `compare` takes it; nothing here is drawn at random.
+
+    Raises:
+        PredictionsError: no rows, no gold labels, a gold label that is no column, a row that is
+            neither probabilities nor NaN, or a scale that does not name each label once.
+        OptionError: ``abstain_below`` is not in [0, 1).
     """
     gold = _gold(predictions)
-    answered = _answered(predictions) & ~_unsure(predictions, abstain_below)
-    probabilities = np.nan_to_num(predictions.probabilities)
+    scored = _scored(predictions)
+    answered = scored & ~_unsure(predictions, abstain_below)
     labels = len(predictions.label_names)
-    predicted = np.where(answered, np.argmax(probabilities, axis=1), labels)
-    right = predicted == gold
-    confusion = np.bincount(gold * (labels + 1) + predicted, minlength=labels * (labels + 1))
-    confusion = confusion.reshape(labels, labels + 1)
-    confidence = probabilities.max(axis=1)[answered]
-    reliability = _reliability(confidence, right[answered])
+    answers = np.where(answered, predictions.answers, labels)
+    right = answers == gold
+    confusion = count_answers(gold, answers, labels)
+    probabilities, truth = predictions.probabilities[scored], gold[scored]
+    best_is_right = predictions.answers[scored] == truth
+    reliability = _reliability(probabilities.max(axis=1, initial=0.0), best_is_right)
     per_label = {
         name: _label_evaluation(confusion, column)
         for column, name in enumerate(predictions.label_names)
     }
+    balanced, balanced_interval = balanced_accuracy(confusion)
+    majority = majority_column(gold, predictions.label_names)
+    cut = predictions.truncated
     return Evaluation(
         label_names=predictions.label_names,
         rows=len(gold),
@@ -123,23 +159,57 @@ def evaluate(
         accuracy_interval=wilson_interval(int(right.sum()), len(gold)),
         per_label=per_label,
         macro_f1=float(np.mean([label.f1 for label in per_label.values()])),
+        balanced_accuracy=balanced,
+        balanced_accuracy_interval=balanced_interval,
         matthews=_matthews(confusion),
-        roc_auc=_roc_auc(probabilities[answered], gold[answered]),
-        log_loss=_log_loss(probabilities[answered], gold[answered]),
+        roc_auc=_roc_auc(probabilities, truth),
+        log_loss=_log_loss(probabilities, truth),
         expected_calibration_error=_expected_calibration_error(reliability),
         reliability=reliability,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
+        scored_rows=int(scored.sum()),
+        tied_rows=int((predictions.tied & answered).sum()),
         coverage=float(answered.mean()),
         answered_accuracy=_share(right, answered),
         answered_accuracy_interval=(
             wilson_interval(int(right.sum()), int(answered.sum())) if answered.any() else None
         ),
         abstain_below=abstain_below,
-        truncated_rows=int(predictions.truncated.sum()),
-        truncated_accuracy=_share(right, predictions.truncated),
-        untruncated_accuracy=_share(right, ~predictions.truncated),
-        majority_accuracy=float(confusion.sum(axis=1).max() / len(gold)),
+        truncated_rows=predictions.cut_rows,
+        truncated_accuracy=None if cut is None else _share(right, cut),
+        untruncated_accuracy=None if cut is None else _share(right, ~cut),
+        majority_label=predictions.label_names[majority],
+        majority_accuracy=float((gold == majority).mean()),
+        ordinal=(
+            evaluate_on_scale(scale, predictions.label_names, confusion, probabilities, truth)
+            if scale is not None
+            else None
+        ),
     )
+
+
+def count_answers(gold: IntArray, answers: IntArray, labels: int) -> IntArray:
+    """Return the confusion matrix ``(labels, labels + 1)``; the answer ``labels`` is none."""
+    counts = np.bincount(gold * (labels + 1) + answers, minlength=labels * (labels + 1))
+    return counts.reshape(labels, labels + 1)
+
+
+def majority_column(gold: IntArray, label_names: Sequence[str]) -> int:
+    """Return the column of the commonest gold label; of several the one whose name sorts first."""
+    counts = np.bincount(gold, minlength=len(label_names))
+    return min(range(len(label_names)), key=lambda column: (-counts[column], label_names[column]))
+
+
+def balanced_accuracy(confusion: IntArray) -> tuple[float, tuple[float, float]]:
+    """Return the mean of the accuracies of the labels that have a row, and its 95 % interval."""
+    rights = [
+        (int(confusion[column, column]), int(row.sum())) for column, row in enumerate(confusion)
+    ]
+    parts = [(right / rows, *wilson_interval(right, rows)) for right, rows in rights if rows]
+    mean = sum(share for share, _, _ in parts) / len(parts)
+    below = sqrt(sum((share - low) ** 2 for share, low, _ in parts)) / len(parts)
+    above = sqrt(sum((high - share) ** 2 for share, _, high in parts)) / len(parts)
+    return mean, (max(0.0, mean - below), min(1.0, mean + above))
 
 
 def abstain(predictions: Predictions, below: float | None) -> Predictions:
@@ -193,15 +263,15 @@ def _gold(predictions: Predictions) -> IntArray:
     )
 
 
-def _answered(predictions: Predictions) -> BoolArray:
-    """Return which rows have an answer; raise where an answer is not probabilities."""
+def _scored(predictions: Predictions) -> BoolArray:
+    """Return which rows have probabilities; raise where numbers are no probabilities."""
     probabilities = predictions.probabilities
-    answered = np.logical_not(np.isnan(probabilities).any(axis=1))
+    scored = np.logical_not(np.isnan(probabilities).any(axis=1))
     lowest, highest = probabilities.min(axis=1), probabilities.max(axis=1)
     outside = (lowest < -_RANGE_TOLERANCE) | (highest > 1 + _RANGE_TOLERANCE)
     # Infinities are outside already, and their sum may be NaN.
     sums = np.where(np.isfinite(probabilities), probabilities, 0.0).sum(axis=1)
-    unsound = np.flatnonzero(answered & (outside | (np.abs(sums - 1) > _SUM_TOLERANCE)))
+    unsound = np.flatnonzero(scored & (outside | (np.abs(sums - 1) > _SUM_TOLERANCE)))
     if len(unsound):
         row = int(unsound[0])
         raise PredictionsError(
@@ -209,7 +279,7 @@ def _answered(predictions: Predictions) -> BoolArray:
             f"'{predictions.ids[row]}' lie between {lowest[row]:g} and {highest[row]:g} and sum to "
             f"{sums[row]:g}. Normalise each row, or write NaN where there is no answer."
         )
-    return answered
+    return scored
 
 
 def wilson_interval(right: int, rows: int) -> tuple[float, float]:

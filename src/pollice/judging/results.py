@@ -22,7 +22,9 @@ class Pair:
     difference: float
     """The accuracy of ``a`` less that of ``b``."""
     interval: tuple[float, float]
-    """95 % percentile interval of the paired bootstrap over rows (Efron 1979), 10,000 resamples."""
+    """Of the difference, from the same exact test at the same level as the verdict, so it excludes
+    0 where the verdict is "better" or "worse", and nowhere else: 95 % for a single pair, more
+    where Holm's correction asks for more (`pollice.judging.paired.difference_interval`)."""
     p_value: float
     """Exact two-sided McNemar test: binomial on the rows where only one was right."""
     p_adjusted: float
@@ -42,15 +44,53 @@ class Comparison:
     ranking: tuple[str, ...]
     """By accuracy, then log loss, then name. The order of two names is no verdict."""
     smallest_detectable_difference: float
-    """The smallest observed accuracy difference that these rows could call significant.
+    """The accuracy difference from which on these rows tell any two of these methods apart.
 
-    With d discordant rows (the median over the pairs, at least 6), an exact McNemar test has
-    p < 0.05 once the fewer side has at most k rows, where k is the largest with
-    2 P(Binomial(d, 1/2) <= k) < 0.05; the figure is (d - 2k) / rows, before Holm. With one run
-    nothing is paired: it is 1.96 sqrt(2 p (1 - p) / rows) at its accuracy p (two independent
-    proportions; Fleiss 1981, ch. 2), at least 6 / rows. A true difference of this size is shown
-    about every second time only; 80 % power needs about 1.4 times as much. At most 1.0.
+    Holm's procedure ends with pairs that it cannot tell apart, or with the last pair. To each of
+    them belongs the smallest lead (wins less losses) that the exact McNemar test calls at the
+    level reached, 0.05 by the number of pairs that are left, with as many discordant rows as the
+    pair has; the figure is the largest of these leads by the rows. So no pair that differs by this
+    much is "not distinguishable". A true difference of this size is shown about every second time
+    only; 80 % power needs about 1.4 times as much. With one run nothing is paired: it is
+    1.96 sqrt(2 p (1 - p) / rows) at its accuracy p (two independent proportions; Fleiss 1981,
+    ch. 2), at least 6 / rows. At most 1.0.
     """
+    against_majority: tuple["AgainstMajority", ...] = ()
+    """Every run against always answering the commonest gold label, in the order of the runs."""
+
+
+MAJORITY = "majority label"
+"""The name of the method that always answers the commonest gold label of the test rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainstMajority:
+    """Whether a method knows anything of the labels. No row is abstained from here."""
+
+    pair: Pair
+    """The method against `MAJORITY`; Holm's correction is over all methods of the comparison."""
+    rows: int
+    label: str
+    """The commonest gold label; of several the one whose name is sorted first."""
+    accuracy: float
+    majority_accuracy: float
+    balanced_accuracy: float
+    balanced_accuracy_interval: tuple[float, float]
+    guessing: float
+    """The balanced accuracy of answers that have nothing to do with the text."""
+    commonest_answer: str | None
+    """None where nothing was answered."""
+    commonest_answer_rows: int
+
+    @property
+    def beats_majority(self) -> bool:
+        """Whether it is more accurate than always answering the commonest label."""
+        return self.pair.verdict == "better"
+
+    @property
+    def beats_guessing(self) -> bool:
+        """Whether its balanced accuracy is above guessing, by its 95 % interval."""
+        return self.balanced_accuracy_interval[0] > self.guessing
 
 
 REPORT_FILES = ("report.json", "report.md", "report.html")
@@ -61,14 +101,17 @@ _REVERSED: Mapping[str, Literal["better", "worse"]] = {"better": "worse", "worse
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a method took: seconds, rows a second, MiB of memory at its peak, weights."""
+    """What a method took: seconds, rows a second, MiB of memory at its peak, weights.
+
+    What is not known is NaN, and ``parameters`` None.
+    """
 
     fit_seconds: float
     predict_seconds: float
     predict_rows_per_second: float
     peak_memory_mib: float
     """Of the process."""
-    parameters: int
+    parameters: int | None
     peak_device_memory_mib: float | None = None
     """Of the GPU, where one was used."""
     predicted_memory_mib: float | None = None
@@ -179,7 +222,8 @@ class MethodReport:
     name: str
     method: str
     options: Mapping[str, Any]
-    labels_used: int
+    labels_used: int | None
+    """None where it is not known."""
     evaluation: Evaluation
     variants: Mapping[str, Evaluation]
     cost: Cost
@@ -197,18 +241,18 @@ class MethodReport:
 
 @dataclass(frozen=True, kw_only=True)
 class DataReport:
-    """Which rows were compared on, and what was found wrong with them."""
+    """Which rows were compared on, and what was found wrong with them; None: not known."""
 
     source: str
     rows: int
     labels: Mapping[str, int]
-    train_rows: int
-    validation_rows: int
+    train_rows: int | None
+    validation_rows: int | None
     test_rows: int
     test_ids_sha256: str
-    exact_duplicates: int
-    near_duplicates: int
-    leaked_rows_removed: int
+    exact_duplicates: int | None
+    near_duplicates: int | None
+    leaked_rows_removed: int | None
     dropped: Mapping[str, int]
 
 
@@ -234,6 +278,11 @@ class Report:
     def best(self) -> MethodReport:
         """The most accurate method, whether or not others can be told from it."""
         return self.ranked[0]
+
+    @property
+    def abstain_below(self) -> float | None:
+        """The probability below which every method left a row unanswered; None: nowhere."""
+        return self.methods[0].evaluation.abstain_below
 
     @property
     def majority_accuracy(self) -> float:

@@ -99,6 +99,6 @@ def _rows(predictions: Predictions, labels: Sequence[str | None]) -> Iterator[di
             None if answer is None else max(value for value in probabilities if value is not None),
             *probabilities,
             int(predictions.tokens[number]),
-            bool(predictions.truncated[number]),
+            None if predictions.truncated is None else bool(predictions.truncated[number]),
         ]
         yield dict(zip(_columns(predictions), values, strict=True))

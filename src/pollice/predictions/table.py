@@ -18,6 +18,10 @@ from pollice.errors import PredictionsError
 from pollice.predictions.predictor import FloatArray
 
 _COLUMN = "probability:"
+_REMEDIES = {
+    "id": "Give every row an id.",
+    "gold": "Leave the column out where labels are not known.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,8 @@ class Predictions:
     gold: tuple[str, ...] | None = None
     """The true labels, where they are known."""
     tokens: NDArray[np.int64]
-    truncated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_] | None
+    """Whether a text was too long to be read whole; None where that is not known."""
     variants: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,12 +59,39 @@ class Predictions:
         return len(self.ids)
 
     @property
+    def answers(self) -> NDArray[np.int64]:
+        """The column of each row's most probable label, ``(rows,)``; -1 where there is no answer.
+
+        Of labels that share the highest probability it is the one whose name is sorted first, so
+        the order of the columns decides nothing.
+        """
+        order = np.argsort(np.array(self.label_names, dtype=object), kind="stable")
+        best = order[np.argmax(self.probabilities[:, order], axis=1)]
+        answers: NDArray[np.int64] = np.where(self._has_answer, best, -1)
+        return answers
+
+    @property
+    def tied(self) -> NDArray[np.bool_]:
+        """Which rows give their highest probability to more than one label."""
+        highest = self.probabilities.max(axis=1, keepdims=True)
+        at_highest: NDArray[np.int64] = np.equal(self.probabilities, highest).sum(axis=1)
+        return np.logical_and(self._has_answer, at_highest > 1)
+
+    @property
     def predicted(self) -> tuple[str | None, ...]:
-        """The most probable label of each row; None where there is no answer."""
+        """The most probable label of each row, as `answers`; None where there is no answer."""
         return tuple(
-            self.label_names[int(np.argmax(row))] if np.isfinite(row).all() else None
-            for row in self.probabilities
+            None if column < 0 else self.label_names[column] for column in self.answers.tolist()
         )
+
+    @property
+    def cut_rows(self) -> int | None:
+        """How many texts were too long to be read whole; None where that is not known."""
+        return None if self.truncated is None else int(self.truncated.sum())
+
+    @property
+    def _has_answer(self) -> NDArray[np.bool_]:
+        return np.asarray(np.isfinite(self.probabilities).all(axis=1), np.bool_)
 
     def variant(self, name: str) -> "Predictions":
         """Return the same table with a variant's probabilities as its own."""
@@ -79,7 +111,8 @@ class Predictions:
             columns["gold"] = pa.array(self.gold, pa.string())
         columns |= _probability_columns("", self.label_names, self.probabilities)
         columns["tokens"] = pa.array(self.tokens, pa.int64())
-        columns["truncated"] = pa.array(self.truncated, pa.bool_())
+        if self.truncated is not None:
+            columns["truncated"] = pa.array(self.truncated, pa.bool_())
         for name, table in self.variants.items():
             columns |= _probability_columns(f"{name}/", self.label_names, table)
         pq.write_table(pa.table(columns), path, compression="zstd")
@@ -90,6 +123,9 @@ class Predictions:
 
         Needed are the columns ``id`` and one ``probability:LABEL`` a label; ``gold``,
         ``tokens``, ``truncated`` and ``VARIANT/probability:LABEL`` may be there.
+
+        Raises:
+            PredictionsError: a column is missing, or holds something else than it should.
         """
         try:
             table = pq.read_table(path)
@@ -110,17 +146,16 @@ class Predictions:
                 f"A predictions table needs the column id and a column {_COLUMN}LABEL for each of "
                 f"two labels or more, but {path} has: {', '.join(table.column_names)}."
             )
-        rows = table.num_rows
         variants = dict.fromkeys(
             name.partition("/")[0] for name in table.column_names if f"/{_COLUMN}" in name
         )
         return cls(
-            ids=tuple(str(value) for value in table["id"].to_pylist()),
+            ids=_names(table, path, "id"),
             label_names=names,
             probabilities=_probabilities(table, path, "", names),
-            gold=_gold(table, path),
-            tokens=_column(table, "tokens", np.zeros(rows, np.int64)),
-            truncated=_column(table, "truncated", np.zeros(rows, np.bool_)),
+            gold=_names(table, path, "gold") if "gold" in table.column_names else None,
+            tokens=_tokens(table, path),
+            truncated=_truncated(table, path),
             variants={name: _probabilities(table, path, f"{name}/", names) for name in variants},
         )
 
@@ -149,23 +184,56 @@ def _probabilities(table: Any, path: Path, prefix: str, label_names: tuple[str, 
     return np.stack(columns, axis=1)
 
 
-def _gold(table: Any, path: Path) -> tuple[str, ...] | None:
-    if "gold" not in table.column_names:
-        return None
-    values = table["gold"].to_pylist()
+def _names(table: Any, path: Path, name: str) -> tuple[str, ...]:
+    """Return the ids or the gold labels as text."""
+    column, what = table[name], {"id": "an id", "gold": "a gold label"}[name]
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        raise PredictionsError(
+            f"Expected text or whole numbers in the column {name} of {path}, but found "
+            f"{column.type}. Write {what} as text in each row."
+        )
+    values = column.to_pylist()
     if None in values:
         raise PredictionsError(
-            f"Expected a gold label in every row of {path}, but row {values.index(None) + 1} has "
-            "none. Leave the column out where labels are not known."
+            f"Expected {what} in every row of {path}, but row {values.index(None) + 1} has "
+            f"none. {_REMEDIES[name]}"
         )
     return tuple(str(value) for value in values)
 
 
-def _column(table: Any, name: str, default: NDArray[Any]) -> NDArray[Any]:
-    if name not in table.column_names:
-        return default
-    values: NDArray[Any] = table[name].fill_null(default.dtype.type(0).item()).to_numpy()
-    return values.astype(default.dtype)
+def _tokens(table: Any, path: Path) -> NDArray[np.int64]:
+    """Return the tokens of each row; 0 where they are not known."""
+    if "tokens" not in table.column_names:
+        return np.zeros(table.num_rows, np.int64)
+    column = table["tokens"]
+    try:
+        whole = column.cast(pa.int64())  # 12.0 is whole; NaN and 12.5 are not
+    except pa.ArrowException as error:
+        found = "others" if pa.types.is_floating(column.type) else column.type
+        raise PredictionsError(
+            f"Expected whole numbers in the column tokens of {path}, but found {found}. "
+            "Write how many tokens each text has, or leave the column out."
+        ) from error
+    counts: NDArray[np.int64] = whole.fill_null(0).to_numpy().astype(np.int64)
+    return counts
+
+
+def _truncated(table: Any, path: Path) -> NDArray[np.bool_] | None:
+    if "truncated" not in table.column_names:
+        return None
+    column = table["truncated"]
+    if not pa.types.is_boolean(column.type):
+        raise PredictionsError(
+            f"Expected true or false in the column truncated of {path}, but found {column.type}. "
+            "Write whether each text was cut, or leave the column out."
+        )
+    if column.null_count:
+        raise PredictionsError(
+            f"Expected true or false in every row of the column truncated of {path}, but "
+            f"{column.null_count} rows have neither. Leave the column out where it is not known."
+        )
+    cut: NDArray[np.bool_] = column.to_numpy().astype(np.bool_)
+    return cut
 
 
 def ids_sha256(ids: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ everything is escaped, by the template or by Markup, and the page forbids itself
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -15,9 +15,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from pollice.judging.metrics import Evaluation
 from pollice.judging.results import MethodReport, Report
-from pollice.report import plots, sections, tables, wording
+from pollice.report import glossary, plots, sections, tables, wording
 from pollice.report.structured import plain
 
 _TEXT_SHOWN = 600
@@ -53,6 +52,7 @@ def to_html(report: Report) -> str:
         report=report,
         version=version("pollice"),
         headline=[_unbroken(sentence) for sentence in wording.conclusions(report)],
+        warnings=[_unbroken(sentence) for sentence in wording.warnings(report)],
         resolution=wording.resolution(report),
         facts=tables.data_facts(report),
         results=tables.results_table(report, full=True),
@@ -67,7 +67,7 @@ def to_html(report: Report) -> str:
             for method in report.ranked
             if (figures := plots.learning_plots(method.training))
         ],
-        costs=plots.cost_plots(report),
+        costs=plots.cost_plots(report) if plots.any_cost_known(report) else [],
         costs_numbered=len(report.methods) > plots.MOST_NAMED,
         cutting=wording.cutting(report),
         silences=(*wording.silences(report), *wording.changes_to_fit(report)),
@@ -77,7 +77,7 @@ def to_html(report: Report) -> str:
         options=options,
         facts_of=facts,
         split_text=split_text,
-        glossary=wording.GLOSSARY,
+        glossary=glossary.GLOSSARY,
         share=wording.share,
         count=wording.count,
     )
@@ -99,18 +99,24 @@ def _template() -> Template:
 
 
 def matrix(method: MethodReport) -> Matrix:
-    """Return a confusion matrix; the column "no answer" only where a row has none."""
+    """Return a confusion matrix, in the scale's order where the labels are one.
+
+    The column "no answer" is there only where a row has none.
+    """
     evaluation = method.evaluation
-    answers = (*evaluation.label_names, "no answer")
-    kept = len(answers) if any(row[-1] for row in evaluation.confusion) else len(answers) - 1
-    rows = tuple(
-        (label, _cells(evaluation, gold, kept)) for gold, label in enumerate(evaluation.label_names)
+    judged = evaluation.ordinal
+    names, counts = (
+        (judged.scale, judged.confusion)
+        if judged
+        else (evaluation.label_names, evaluation.confusion)
     )
+    answers = (*names, "no answer")
+    kept = len(answers) if any(row[-1] for row in counts) else len(answers) - 1
+    rows = tuple((label, _cells(counts[gold], gold, kept)) for gold, label in enumerate(names))
     return Matrix(method.name, answers[:kept], rows)
 
 
-def _cells(evaluation: Evaluation, gold: int, kept: int) -> tuple[MatrixCell, ...]:
-    counts = evaluation.confusion[gold]
+def _cells(counts: Sequence[int], gold: int, kept: int) -> tuple[MatrixCell, ...]:
     total = max(sum(counts), 1)
     return tuple(
         MatrixCell(wording.count(rows), round(rows / total, 3), answer == gold)

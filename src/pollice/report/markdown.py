@@ -6,7 +6,7 @@ Knows nothing about where the numbers come from.
 import re
 
 from pollice.judging.results import MethodReport, Report
-from pollice.report import sections, tables, wording
+from pollice.report import glossary, sections, tables, wording
 
 # A bracket is text unless it closes a link, an image or a definition; # + - only begin a line.
 _SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:])|^[#+-])")
@@ -24,7 +24,7 @@ def to_markdown(report: Report) -> str:
     blocks += [escape(sentence) for sentence in wording.silences(report)]
     blocks += [escape(sentence) for sentence in wording.changes_to_fit(report)]
     blocks += [_table(tables.truncation_table(report))] if report.any_cut else []
-    for section in sections.sections(report, full=True):
+    for section in (*sections.sections(report, full=True), *sections.confusions(report)):
         blocks += _check(section)
     blocks.append("## Most confident mistakes")
     blocks += [_mistakes(method) for method in report.ranked if method.mistakes]
@@ -77,4 +77,4 @@ def _mistakes(method: MethodReport) -> str:
 
 
 def _glossary() -> str:
-    return "\n".join(f"- {term}: {escape(meaning)}" for term, meaning in wording.GLOSSARY.items())
+    return "\n".join(f"- {term}: {escape(meaning)}" for term, meaning in glossary.GLOSSARY.items())

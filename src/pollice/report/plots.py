@@ -121,6 +121,13 @@ def reliability_plot(method: MethodReport) -> Figure:
     return Figure(method.name, svg.chart(title, share, right, marks), f"ECE {error}")
 
 
+def any_cost_known(report: Report) -> bool:
+    """Return whether it is known of any method what it took."""
+    costs = [method.cost for method in report.methods]
+    known = [(cost.fit_seconds, cost.predict_rows_per_second, cost.peak_mib) for cost in costs]
+    return any(math.isfinite(value) for values in known for value in values)
+
+
 def cost_plots(report: Report) -> list[Figure]:
     """Return accuracy against fitting time, speed and memory."""
     costs: list[tuple[str, str, Callable[[Cost], float]]] = [

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pollice.judging.metrics import Evaluation
+from pollice.judging.ordinal import OrdinalEvaluation
 from pollice.judging.results import Canary, FlipRate, MethodReport, Report, Spread
 from pollice.report import wording
 from pollice.report.tables import Column, Row, Table
@@ -28,6 +29,7 @@ def sections(report: Report, *, full: bool = False) -> tuple[Section, ...]:
         for section in (
             _tunings(report),
             _losses(report) if full else None,
+            _scales(report),
             _abstention(report),
             _spreads(report),
             _canaries(report),
@@ -103,13 +105,72 @@ def _epoch_rows(method: MethodReport) -> Iterator[Row]:
             losses = []
 
 
+def _scales(report: Report) -> Section | None:
+    """How far answers are off, where the labels are a scale."""
+    judged = [(method.name, method.evaluation.ordinal) for method in report.ranked]
+    rows = tuple(
+        Row(
+            (
+                name,
+                wording.share(ordinal.mean_absolute_error),
+                wording.share(ordinal.within_one_step),
+                wording.share(ordinal.quadratic_kappa),
+                wording.share(ordinal.spearman),
+            )
+        )
+        for name, ordinal in judged
+        if ordinal
+    )
+    scale = next((ordinal.scale for _, ordinal in judged if ordinal), None)
+    if scale is None:
+        return None
+    sentence = (
+        f"The labels are steps of a scale: {', '.join(scale)}. Accuracy counts a near miss as it "
+        "counts a far one; these figures do not. Steps count as equally far apart."
+    )
+    columns = (
+        Column("method", numeric=False),
+        Column("mean error\nin steps"),
+        Column("at most one\nstep off"),
+        Column("quadratic\nkappa"),
+        Column("Spearman"),
+    )
+    table = Table("How far off the answered rows are", columns, rows)
+    return Section("How far off on the scale", (sentence,), table)
+
+
+def confusions(report: Report) -> tuple[Section, ...]:
+    """Return the confusion matrix of each method in the scale's order, where there is a scale."""
+    return tuple(
+        Section(
+            f"What {method.name} takes for what",
+            ("A row is the true label, a column the answer.",),
+            _confusion(method.name, ordinal),
+        )
+        for method in report.ranked
+        if (ordinal := method.evaluation.ordinal)
+    )
+
+
+def _confusion(name: str, ordinal: OrdinalEvaluation) -> Table:
+    answers = (*ordinal.scale, "no answer")
+    kept = len(answers) if any(row[-1] for row in ordinal.confusion) else len(answers) - 1
+    rows = tuple(
+        Row((gold, *map(wording.count, counts[:kept])))
+        for gold, counts in zip(ordinal.scale, ordinal.confusion, strict=True)
+    )
+    columns = (Column("true label", numeric=False), *(Column(name) for name in answers[:kept]))
+    return Table(f"Test rows by true label and answer: {name}", columns, rows)
+
+
 def _abstention(report: Report) -> Section | None:
     threshold = report.best.evaluation.abstain_below
     if threshold is None:
         return None
     sentence = (
         f"A row whose highest probability is below {threshold:g} has no answer. The worst case "
-        "counts every such row as wrong; it is the accuracy that all tables and tests speak of."
+        "counts every such row as wrong; it is the accuracy that all tables and tests speak of. "
+        "Log loss, ECE and ROC AUC are of all rows with probabilities, these included."
     )
     columns = (
         Column("method", numeric=False),

@@ -30,6 +30,14 @@ def to_json(report: Report) -> dict[str, Any]:
         "data": {**vars(report.data), "smallest_detectable_difference": smallest},
         "majority_accuracy": report.majority_accuracy,
         "methods": {method.name: _method(method) for method in report.methods},
+        "against_majority": {
+            each.pair.a: {
+                **vars(each),
+                "beats_majority": each.beats_majority,
+                "beats_guessing": each.beats_guessing,
+            }
+            for each in report.comparison.against_majority
+        },
         "pairs": report.comparison.pairs,
         "ranking": report.comparison.ranking,
     }

@@ -41,7 +41,8 @@ class Table:
 
 def results_table(report: Report, *, full: bool = False) -> Table:
     """Return one row a method, its variants, and the majority label for scale."""
-    titles = ["accuracy [95 %]", "log\nloss", "ECE"]
+    partly = any(method.evaluation.coverage < 1 for method in report.methods)
+    titles = ["accuracy [95 %]", *(["cover-\nage"] if partly else []), "log\nloss", "ECE"]
     titles += ["macro\nF1", "MCC", "ROC\nAUC"] if full else []
     titles += ["labels\nused", "fit s", "rows/s", "peak\nMiB"]
     titles += ["planned\nMiB"] if full else []
@@ -49,9 +50,10 @@ def results_table(report: Report, *, full: bool = False) -> Table:
     for method in report.ranked:
         kind: Kind = "best" if report.pairs and method.name == report.best.name else "method"
         costs = _costs(method, full)
-        rows.append(Row((method.name, *_scores(method.evaluation, full), *costs), kind))
+        scores = _scores(method.evaluation, full, partly)
+        rows.append(Row((method.name, *scores, *costs), kind))
         rows += [
-            Row((name, *_scores(variant, full), *("" for _ in costs)), "variant")
+            Row((name, *_scores(variant, full, partly), *("" for _ in costs)), "variant")
             for name, variant in method.variants.items()
         ]
     majority = ("majority label", wording.share(report.majority_accuracy))
@@ -61,12 +63,12 @@ def results_table(report: Report, *, full: bool = False) -> Table:
     return Table(caption, columns, tuple(rows))
 
 
-def _scores(evaluation: Evaluation, full: bool) -> tuple[str, ...]:
-    scores = [evaluation.log_loss, evaluation.expected_calibration_error]
+def _scores(evaluation: Evaluation, full: bool, partly: bool) -> tuple[str, ...]:
+    scores: list[float | None] = [evaluation.coverage] if partly else []
+    scores += [evaluation.log_loss, evaluation.expected_calibration_error]
     if full:
-        scores += [evaluation.macro_f1, evaluation.matthews]
-    written = (wording.accuracy(evaluation), *map(wording.share, scores))
-    return (*written, wording.share(evaluation.roc_auc)) if full else written
+        scores += [evaluation.macro_f1, evaluation.matthews, evaluation.roc_auc]
+    return (wording.accuracy(evaluation), *map(wording.share, scores))
 
 
 def _costs(method: MethodReport, full: bool) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ def truncation_table(report: Report) -> Table:
             (
                 method.name,
                 wording.count(evaluation.truncated_rows),
-                f"{100 * evaluation.truncated_rows / max(evaluation.rows, 1):.1f} %",
+                _share_cut(evaluation),
                 wording.share(evaluation.truncated_accuracy),
                 wording.share(evaluation.untruncated_accuracy),
             )
@@ -131,6 +133,12 @@ def truncation_table(report: Report) -> Table:
         for evaluation in [method.evaluation]
     ]
     return Table("Test rows that were too long to read whole", columns, tuple(rows))
+
+
+def _share_cut(evaluation: Evaluation) -> str:
+    if evaluation.truncated_rows is None:
+        return wording.UNKNOWN
+    return f"{100 * evaluation.truncated_rows / max(evaluation.rows, 1):.1f} %"
 
 
 def labels_table(evaluation: Evaluation) -> Table:
@@ -146,7 +154,8 @@ def labels_table(evaluation: Evaluation) -> Table:
                 wording.share(label.f1),
             )
         )
-        for name, label in evaluation.per_label.items()
+        for name in (evaluation.ordinal.scale if evaluation.ordinal else evaluation.per_label)
+        for label in [evaluation.per_label[name]]
     ]
     columns = (Column("label", numeric=False), *(Column(title) for title in titles))
     return Table("Each label", columns, tuple(rows))
@@ -155,13 +164,9 @@ def labels_table(evaluation: Evaluation) -> Table:
 def data_facts(report: Report) -> tuple[tuple[str, str], ...]:
     """Return what was compared on what, as named facts."""
     data = report.data
-    split = (
-        f"{wording.count(data.train_rows)} train, {wording.count(data.validation_rows)} "
-        f"validation, {wording.count(data.test_rows)} test"
-    )
     facts = [
         ("Data", data.source),
-        ("Rows", f"{wording.count(data.rows)}: {split}"),
+        ("Rows", f"{wording.count(data.rows)}: {split_rows(data)}"),
         ("Labels", _shares(data)),
         ("Same text twice", _duplicates(data)),
         ("Test rows", f"sha256 of ids {data.test_ids_sha256}"),
@@ -173,6 +178,17 @@ def data_facts(report: Report) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
+def split_rows(data: DataReport) -> str:
+    """Return how many rows each part has, as far as that is known."""
+    test = f"{wording.count(data.test_rows)} test"
+    if data.train_rows is None and data.validation_rows is None:
+        return f"{test} rows; training and validation rows are {wording.UNKNOWN}"
+    return (
+        f"{wording.count(data.train_rows)} train, {wording.count(data.validation_rows)} "
+        f"validation, {test} rows"
+    )
+
+
 def _shares(data: DataReport) -> str:
     total = max(sum(data.labels.values()), 1)
     return ", ".join(
@@ -182,6 +198,8 @@ def _shares(data: DataReport) -> str:
 
 
 def _duplicates(data: DataReport) -> str:
+    if data.exact_duplicates is None and data.near_duplicates is None:
+        return wording.UNKNOWN
     return (
         f"{wording.count(data.exact_duplicates)} exact and "
         f"{wording.count(data.near_duplicates)} near duplicates; "

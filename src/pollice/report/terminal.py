@@ -5,12 +5,14 @@ Knows nothing about where the numbers come from.
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
 from pollice.judging.results import Report
 from pollice.report import sections, tables, wording
 
+_ENOUGH = 10_000  # columns of a terminal, for any table
 _PAIRS_SHOWN = 15  # more pairs than this: only those of the best method
 _STYLES = {"best": "bold", "method": "", "variant": "dim", "scale": "italic dim"}
 
@@ -20,9 +22,7 @@ def show(report: Report, console: Console) -> None:
     data = report.data
     _say(
         console,
-        f"{data.source}: {wording.count(data.train_rows)} train, "
-        f"{wording.count(data.validation_rows)} validation, "
-        f"{wording.count(data.test_rows)} test rows, seed {report.seed}",
+        f"{data.source}: {tables.split_rows(data)}, seed {report.seed}",
     )
     _table(console, tables.results_table(report))
     _pairs(report, console)
@@ -50,7 +50,7 @@ def _pairs(report: Report, console: Console) -> None:
 
 
 def _checks(report: Report, console: Console) -> None:
-    for section in sections.sections(report):
+    for section in (*sections.sections(report), *sections.confusions(report)[:1]):
         if section.table:
             _table(console, section.table)
         else:
@@ -75,6 +75,9 @@ def _table(console: Console, table: tables.Table) -> None:
         indented = ("  " + row.cells[0], *row.cells[1:])
         cells = indented if row.kind == "variant" and row.cells[-1] == "" else row.cells
         grid.add_row(*map(_cell, cells), style=_STYLES[row.kind])
+    unbounded = console.options.update(max_width=_ENOUGH)
+    if Measurement.get(console, unbounded, grid).maximum > console.width:
+        grid.padding = (0, 0)  # rather less air than half a name
     console.print(grid)
 
 

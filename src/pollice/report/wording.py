@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pollice.judging.metrics import Evaluation
-from pollice.judging.results import Pair, Report
+from pollice.judging.results import AgainstMajority, MethodReport, Pair, Report
 
 NOTHING = "\N{EN DASH}"
-_FIGURES_FOR = 3  # more beaten methods than this are named without their figures
+UNKNOWN = "unknown"
+_FIGURES_FOR = 3  # more methods than this in one sentence are named without their figures
+_ONE_ANSWER = 0.9  # a share of the rows above it is nearly all
+_MOST_DECIMALS = 6
 
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -20,69 +23,6 @@ VERDICTS: Mapping[str, str] = {
     "better": "is better than",
     "worse": "is worse than",
     "not distinguishable": "cannot be told from",
-}
-
-GLOSSARY: Mapping[str, str] = {
-    "Accuracy": "The share of test rows answered rightly; a row without an answer counts as wrong.",
-    "Interval": (
-        "The 95 % interval: if the study were repeated on other test rows of the same kind, about "
-        "19 of 20 such intervals would hold the true value (Wilson's for an accuracy, a paired "
-        "bootstrap for a difference)."
-    ),
-    "Points": "Percentage points: 0.912 is 2.0 points above 0.892.",
-    "Majority label": (
-        "What always answering the commonest label gives: a method near it has learnt nothing."
-    ),
-    "Log loss": (
-        "The average surprise at the true label, where a confident wrong answer costs most; lower "
-        "is better, and guessing evenly between two labels gives 0.693."
-    ),
-    "ECE": (
-        "Expected calibration error: how far the stated confidence lies from the share that is "
-        "right, averaged over all rows; 0 is perfect."
-    ),
-    "Macro F1": (
-        "For each label the harmonic mean of precision and recall, then the mean over the labels; "
-        "it falls when a rare label is neglected."
-    ),
-    "MCC": (
-        "Matthews correlation: 1 when every row is right, 0 for guessing, and fair when the labels "
-        "are unbalanced."
-    ),
-    "ROC AUC": (
-        "The chance that a random row of one label is ranked above a random row of the other; 0.5 "
-        "is guessing. It does not depend on where the line between the labels is drawn."
-    ),
-    "McNemar": (
-        "A paired test: it looks only at the rows that exactly one of two methods got right, and "
-        "asks whether a fair coin could have shared them out so unevenly."
-    ),
-    "Holm": (
-        "A correction for testing many pairs at once: without it, one of twenty comparisons of "
-        "equal methods would look like a finding."
-    ),
-    "p": (
-        "How often chance alone would give a difference this large; below 0.05, after Holm, we "
-        "say better or worse."
-    ),
-    "Not distinguishable": (
-        "The test set does not show which of the two is better; that is not a proof of equality."
-    ),
-    "Coverage": "The share of test rows that a method answered at all.",
-    "Label canary": (
-        "A second fit, on shuffled labels: what still beats chance by a one-sided exact binomial "
-        "test, p below 0.01, twice in a row, has seen the test labels. Chance is the share of rows "
-        "that the same answers would get right in another order."
-    ),
-    "Flip rate": (
-        "How often a sentence put into a rightly judged text makes the method answer the wrong "
-        "label that the sentence asks for."
-    ),
-    "Planned": (
-        "The peak of memory that was computed before anything was loaded, for the GPU where one is "
-        "used."
-    ),
-    "Cut": "A row longer than the method can read, of which a part was left out.",
 }
 
 
@@ -120,29 +60,37 @@ def accuracy(evaluation: Evaluation) -> str:
     return f"{share(evaluation.accuracy)} {interval(evaluation.accuracy_interval)}"
 
 
-def count(value: int) -> str:
-    """Return a whole number with thousands separated."""
-    return f"{value:,}"
+def count(value: int | None) -> str:
+    """Return a whole number with thousands separated; None is not known."""
+    return UNKNOWN if value is None else f"{value:,}"
 
 
 def quantity(value: float) -> str:
-    """Return seconds, rows a second or MiB to about two figures."""
+    """Return seconds, rows a second or MiB to about two figures; NaN is not known."""
     if not math.isfinite(value):
-        return NOTHING
+        return UNKNOWN
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
-def points(difference: float, *, signed: bool = True) -> str:
+def points(difference: float, *, signed: bool = True, decimals: int = 1) -> str:
     """Return a difference of proportions in percentage points."""
-    written = f"{difference * 100:+.1f}" if signed else f"{difference * 100:.1f}"
+    sign = "+" if signed else ""
+    written = f"{difference * 100:{sign}.{decimals}f}"
     if float(written) == 0:
-        return "0.0"
+        return f"{0:.{decimals}f}"
     return written.replace("-", "\N{MINUS SIGN}")
 
 
 def difference(pair: Pair) -> str:
-    """Return a pair's difference and interval such as ``+4.2 [1.8, 6.6]``."""
-    low, high = (points(bound, signed=False) for bound in pair.interval)
+    """Return a pair's difference and interval such as ``+4.2 [1.8, 6.6]``.
+
+    An interval that excludes 0 has as many decimals as it takes to see that.
+    """
+    nearest = max(pair.interval[0], -pair.interval[1])
+    decimals = 1
+    while nearest > 0 and decimals < _MOST_DECIMALS and round(nearest * 100, decimals) == 0:
+        decimals += 1
+    low, high = (points(bound, signed=False, decimals=decimals) for bound in pair.interval)
     return f"{points(pair.difference)} [{low}, {high}]"
 
 
@@ -162,38 +110,70 @@ def p_value(p: float) -> str:
 def listed(names: Iterable[str]) -> str:
     """Return ``a, b and c``."""
     every = list(names)
+    if not every:
+        return ""
     return every[0] if len(every) == 1 else f"{', '.join(every[:-1])} and {every[-1]}"
 
 
 def headline(report: Report) -> str:
     """Return the conclusion in plain words: the best method and what can be said of it."""
-    return " ".join(conclusions(report))
+    return " ".join((*conclusions(report), *warnings(report)))
 
 
 def conclusions(report: Report) -> tuple[str, ...]:
-    """Return the sentences of the headline."""
+    """Return the sentences of the headline that are no warnings."""
     best = report.best
     scored = f"{accuracy(best.evaluation)} of {count(best.evaluation.rows)} test rows."
     sentences = [f"Best: {best.name}, {scored}" if report.pairs else f"{best.name}: {scored}"]
+    sentences += _abstaining(best)
     if report.pairs:
         sentences.append(_standing(report.pairs_of_best))
     sentences += _quickest(report)
     sentences.append(_against_majority(report))
-    sentences += _leaks(report)
     return tuple(map(one_line, sentences))
+
+
+def warnings(report: Report) -> tuple[str, ...]:
+    """Return a sentence on each method whose figures must not be taken for knowledge."""
+    return tuple(map(one_line, (*_near_chance(report), *_leaks(report))))
+
+
+def _abstaining(best: MethodReport) -> list[str]:
+    evaluation = best.evaluation
+    if evaluation.abstain_below is None:
+        return []
+    bounds = evaluation.answered_accuracy_interval
+    answered = f"{share(evaluation.coverage)} of the rows"
+    if bounds:
+        right = f"{share(evaluation.answered_accuracy)} {interval(bounds)}"
+        answered += f", and is right on {right} of those"
+    return [
+        f"Rows with a probability below {evaluation.abstain_below:g} are left unanswered and count "
+        f"as wrong there: it answers {answered}."
+    ]
 
 
 def resolution(report: Report) -> str:
     """Return what the test set can show: the smallest difference that it can tell."""
-    smallest = points(report.comparison.smallest_detectable_difference, signed=False)
+    smallest = report.comparison.smallest_detectable_difference
+    written = f"{points(smallest, signed=False)} points or more"
     if not report.pairs:
         return (
             f"A second method on these {count(report.comparison.rows)} test rows could be told "
-            f"from this one if their accuracies differ by about {smallest} points or more."
+            f"from this one if their accuracies differ by about {written}."
         )
+    pairs = len(report.pairs)
+    corrected = f" (Holm's correction for {pairs} pairs included)" if pairs > 1 else ""
+    told = [pair for pair in report.pairs if pair.verdict != "not distinguishable"]
+    smaller = (
+        " A smaller one is told where two methods are wrong on much the same rows."
+        if any(abs(pair.difference) < smallest for pair in told)
+        else ""
+    )
     return (
-        f"This test set can tell methods apart that differ by {smallest} points or more; a true "
-        "difference of just that size shows about every second time only."
+        f"This test set tells any two of these methods apart that differ by {written}"
+        f"{corrected}; a true difference of just that size shows about every second time only."
+        f"{smaller}"
     )
 
 
@@ -220,6 +200,8 @@ def _quickest(report: Report) -> list[str]:
     if not level:
         return []
     tied = [method for method in report.ranked if method.name in level | {report.best.name}]
+    if not all(math.isfinite(method.cost.predict_rows_per_second) for method in tied):
+        return []
     quickest = max(tied, key=lambda method: method.cost.predict_rows_per_second)
     speed = quantity(quickest.cost.predict_rows_per_second)
     return [
@@ -229,13 +211,68 @@ def _quickest(report: Report) -> list[str]:
 
 def _against_majority(report: Report) -> str:
     majority = share(report.majority_accuracy)
-    best = report.best.evaluation
-    if best.abstain_below is not None or best.accuracy_interval[0] > report.majority_accuracy:
+    against = report.comparison.against_majority
+    if not against or any(each.beats_majority or each.beats_guessing for each in against):
         return f"Always answering the commonest label gives {majority}."
     return (
         f"But always answering the commonest label gives {majority}, so this test set does not "
         "show that any method has learnt anything."
     )
+
+
+def _near_chance(report: Report) -> list[str]:
+    """Name every method that the test rows do not show to be better than an empty one."""
+    found = {each.pair.a: each for each in report.comparison.against_majority}
+    ranked = [found[method.name] for method in report.ranked if method.name in found]
+    chance = [each for each in ranked if not (each.beats_majority or each.beats_guessing)]
+    inaccurate = [each for each in ranked if each.beats_guessing and not each.beats_majority]
+    uneven = [each for each in ranked if each.beats_majority and not each.beats_guessing]
+    sentences = []
+    if len(chance) > _FIGURES_FOR:
+        names = listed(each.pair.a for each in chance)
+        sentences.append(
+            f"Near chance are {names}: neither more accurate than always answering "
+            f"{chance[0].label}, nor better than guessing in balanced accuracy."
+        )
+    else:
+        sentences += [_chance_sentence(each) for each in chance]
+    if inaccurate:
+        names = listed(f"{each.pair.a} ({_lead(each)})" for each in inaccurate)
+        sentences.append(
+            f"Better than guessing in balanced accuracy, but not more accurate than always "
+            f"answering {inaccurate[0].label}: {names}."
+        )
+    if uneven:
+        names = listed(f"{each.pair.a} ({_balanced(each)})" for each in uneven)
+        sentences.append(
+            f"More accurate than always answering {uneven[0].label}, but not shown to be better "
+            f"than guessing in balanced accuracy: {names}."
+        )
+    return sentences
+
+
+def _chance_sentence(against: AgainstMajority) -> str:
+    sentence = (
+        f"{against.pair.a} is near chance: its accuracy of {share(against.accuracy)} is not above "
+        f"the {share(against.majority_accuracy)} of always answering {against.label} "
+        f"({_lead(against)}), nor its balanced accuracy of {_balanced(against)} above the "
+        f"{share(against.guessing)} of guessing."
+    )
+    if against.commonest_answer_rows > _ONE_ANSWER * against.rows:
+        sentence += (
+            f" It answers {against.commonest_answer} in {count(against.commonest_answer_rows)} of "
+            f"{count(against.rows)} rows."
+        )
+    return sentence
+
+
+def _lead(against: AgainstMajority) -> str:
+    amount, _, bounds = difference(against.pair).partition(" ")
+    return f"{amount} points {bounds}, {p_value(against.pair.p_adjusted)}"
+
+
+def _balanced(against: AgainstMajority) -> str:
+    return f"{share(against.balanced_accuracy)} {interval(against.balanced_accuracy_interval)}"
 
 
 def _leaks(report: Report) -> list[str]:
@@ -246,13 +283,34 @@ def _leaks(report: Report) -> list[str]:
 
 
 def silences(report: Report) -> tuple[str, ...]:
-    """Return one sentence for each method that left rows unanswered of its own accord."""
+    """Return sentences on rows without probabilities, and on rows where labels are tied."""
     return tuple(
-        f"{one_line(method.name)} gave no answer for {_unanswered(method.evaluation)} of "
-        f"{count(method.evaluation.rows)} rows, which count as wrong; of those it answered, "
-        f"{share(method.evaluation.answered_accuracy)} are right."
+        f"{one_line(method.name)} {said}"
         for method in report.ranked
-        if method.evaluation.coverage < 1 and method.evaluation.abstain_below is None
+        for said in (_unanswered(method.evaluation), _tied(method.evaluation))
+        if said
+    )
+
+
+def _unanswered(evaluation: Evaluation) -> str:
+    silent = evaluation.rows - evaluation.scored_rows
+    if not silent:
+        return ""
+    rows = f"for {count(silent)} of {count(evaluation.rows)} rows, which count as wrong"
+    if evaluation.abstain_below is not None:
+        return f"gave no probabilities {rows}; log loss, ECE and ROC AUC are of the others."
+    return (
+        f"gave no answer {rows}; of those it answered, {share(evaluation.answered_accuracy)} are "
+        "right, and log loss, ECE and ROC AUC are of those alone."
+    )
+
+
+def _tied(evaluation: Evaluation) -> str:
+    if not evaluation.tied_rows:
+        return ""
+    return (
+        f"gave its highest probability to several labels in {count(evaluation.tied_rows)} of "
+        f"{count(evaluation.rows)} rows; such a row is answered with the first of them by name."
     )
 
 
@@ -270,16 +328,23 @@ def _options(changes: Mapping[str, Any]) -> str:
     return listed(f"{name} = {value}" for name, value in changes.items())
 
 
-def _unanswered(evaluation: Evaluation) -> str:
-    return count(round((1 - evaluation.coverage) * evaluation.rows))
-
-
 def cutting(report: Report) -> str:
-    """Return how many methods had to cut test rows."""
-    cut = [method for method in report.methods if method.evaluation.truncated_rows]
+    """Return how many methods had to cut test rows, as far as that is known."""
+    told = [each for each in report.methods if each.evaluation.truncated_rows is not None]
+    cut = [method for method in told if method.evaluation.truncated_rows]
+    untold = listed(each.name for each in report.methods if each not in told)
+    if untold:
+        return (
+            f"Whether test rows were cut is unknown of {one_line(untold)}: the predictions tables "
+            f"have no column truncated.{_cut_of_others(cut, told)}"
+        )
     if not cut:
         return "No method cut a test row: every text was read whole."
     return (
         f"{len(cut)} of {len(report.methods)} methods read some test rows only in part. "
         "Much lower accuracy on many cut rows means that what was left out mattered."
     )
+
+
+def _cut_of_others(cut: Sequence[MethodReport], told: Sequence[MethodReport]) -> str:
+    return f" Of the others, {len(cut)} of {len(told)} cut some." if told else ""
