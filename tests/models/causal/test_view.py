@@ -80,6 +80,16 @@ def test_a_forward_that_a_trainer_put_in_place_is_left_behind(tmp_path: Path) ->
     assert not torch.equal(logits(model), expected)
 
 
+def test_a_model_that_holds_handles_of_hooks_has_views(tmp_path: Path) -> None:
+    """Training keeps them there; one whose layer is gone by now cannot be copied."""
+    model = loaded(tmp_path)
+    model.enable_input_require_grads()
+    gone = torch.nn.Linear(1, 1)
+    model.handles = [gone.register_forward_hook(lambda *given: None)]
+    del gone
+    assert torch.equal(logits(view_model(model)), logits(model))
+
+
 def test_a_scorer_leaves_its_model_as_it_was(tmp_path: Path) -> None:
     model = loaded(tmp_path)
     expected, attention = logits(model), model.config._attn_implementation

@@ -66,7 +66,7 @@ def test_a_prompt_on_packed_weights_is_saved_with_them(checkpoint: Path, tmp_pat
     scorer = prompt.fit(TRAIN, VALIDATION, workdir=tmp_path)
     save_predictor(scorer, tmp_path / "saved", method="prompt", options={})
     loaded: Any = load_predictor(tmp_path / "saved")
-    assert matrices(loaded._model) == {torch.uint8}
+    assert matrices(loaded._model.model) == {torch.uint8}
     np.testing.assert_array_equal(
         loaded.predict_proba(UNSEEN.texts), scorer.predict_proba(UNSEEN.texts)
     )

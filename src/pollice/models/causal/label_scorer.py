@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from transformers import PreTrainedModel
+
 from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal.label_prompt import LabelPrompt, ready_tokenizer
 from pollice.models.causal.scoring import CausalScorer
@@ -26,9 +28,9 @@ class AskedModel:
     checkpoint: Path
     prompt: LabelPrompt
     tokenizer: TextTokenizer
+    model: PreTrainedModel
     scorer: CausalScorer
-    parameters: int
-    """The number of weights of the language model."""
+    """Of this model and prompt."""
     four_bit: bool = False
 
     @classmethod
@@ -60,8 +62,8 @@ class AskedModel:
             checkpoint=checkpoint,
             prompt=prompt,
             tokenizer=tokenizer,
+            model=model,
             scorer=CausalScorer(model, prompt.pieces, batch_tokens=settings.batch_tokens),
-            parameters=model.num_parameters(),
             four_bit=four_bit,
         )
 
@@ -90,7 +92,7 @@ class LabelScorer(Predictor):
     @property
     def parameters(self) -> int:
         """The number of weights of the language model."""
-        return self._model.parameters
+        return self._model.model.num_parameters()
 
     @property
     def facts(self) -> Mapping[str, Any]:

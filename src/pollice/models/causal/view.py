@@ -9,11 +9,13 @@ its modules can be replaced, and the weights are still loaded once.
 """
 
 import copy
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, TypeVar, cast
 
 from peft import PeftModel
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -30,7 +32,7 @@ def view_model(model: Module) -> Module:
     """
     tensors = chain(model.parameters(), model.buffers())
     leaves = (module for module in model.modules() if not list(module.children()))
-    shared: dict[int, Any] = {id(part): part for part in chain(tensors, leaves)}
+    shared: dict[int, Any] = {id(part): part for part in chain(tensors, leaves, _handles(model))}
     view = copy.deepcopy(model, shared)
     for module in view.modules():
         if id(module) not in shared:
@@ -48,6 +50,14 @@ def view_without_adapter(model: PeftModel) -> PreTrainedModel:
     ``disable_adapter`` switches the one model to and fro.
     """
     return cast(PreTrainedModel, view_model(model).unload())
+
+
+def _handles(model: nn.Module) -> Iterator[RemovableHandle]:
+    """Yield what removes the hooks of a model: such a handle can only be of the model itself."""
+    for module in model.modules():
+        for value in vars(module).values():
+            kept = value if isinstance(value, list) else [value]
+            yield from (handle for handle in kept if isinstance(handle, RemovableHandle))
 
 
 class _OwnRotaryState(nn.Module):
