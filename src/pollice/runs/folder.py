@@ -17,7 +17,7 @@ from typing import Any
 import tomli_w
 from filelock import FileLock, Timeout
 
-from pollice.data.splits import Split
+from pollice.data.splits import DRAWING, Split
 from pollice.errors import OptionError, RunError
 from pollice.judging.results import DataReport
 from pollice.system import folders
@@ -108,21 +108,33 @@ def claim_folder(folder: Path, content: Mapping[str, Any], data: DataReport, par
     Raises:
         RunError: the data have changed since the folder was begun.
     """
-    facts = {**asdict(data), **fingerprint(parts)}
+    facts = {"drawing": DRAWING, **asdict(data), **fingerprint(parts)}
     path = folder / "data.json"
     if path.is_file():
-        held = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in facts if held.get(key) != facts[key]]
-        if changed:
-            raise RunError(
-                f"The data have changed since {folder} was begun ({', '.join(changed)}), so its "
-                "finished methods cannot be compared with new ones. Name another folder with --out."
-            )
+        _check_data(folder, json.loads(path.read_text(encoding="utf-8")), facts)
     folders.write_atomically(
         folder / "experiment.toml",
         lambda temporary: temporary.write_text(tomli_w.dumps(content), encoding="utf-8"),
     )
     folders.write_json(path, facts)
+
+
+def _check_data(folder: Path, held: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Refuse other rows than a folder was begun with; facts that it does not hold yet may come."""
+    changed = [key for key in facts if key in held and held[key] != facts[key]]
+    if held.get("drawing", 1) != DRAWING:
+        if any(key.endswith("_sha256") for key in changed):
+            raise RunError(
+                f"{folder} was begun by a version of pollice that drew the rows of a split in "
+                "another way, so its finished methods cannot be compared with new ones. Name "
+                "another folder with --out, or go on in this one with that version."
+            )
+        return
+    if changed:
+        raise RunError(
+            f"The data have changed since {folder} was begun ({', '.join(changed)}), so its "
+            "finished methods cannot be compared with new ones. Name another folder with --out."
+        )
 
 
 def unclaim_folder(folder: Path, *worthless: str) -> None:

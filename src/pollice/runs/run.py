@@ -144,6 +144,10 @@ def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
         near_duplicates=parts.near_duplicates,
         leaked_rows_removed=parts.leaked_rows_removed,
         dropped=dataset.dropped,
+        copies_left_out=parts.copies_left_out,
+        copies_in_test=parts.copies_in_test,
+        contradictory_texts=parts.contradictory_texts,
+        repeated_texts=parts.repeated_texts,
     )
     return parts, report
 
