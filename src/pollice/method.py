@@ -21,6 +21,9 @@ Work = Literal["count_words", "encode", "pair", "prompt", "train_encoder", "trai
 """What a method does as far as memory is concerned; `pollice.memory.footprint` has the formulas."""
 
 
+TRAINING_LOG = "training.jsonl"
+"""In the ``workdir`` of `Method.fit`: a line for each training step and each epoch, if any."""
+
 NO_EFFECT: Any = {"affects_results": False}
 """For ``Field(json_schema_extra=NO_EFFECT)``: the option changes no result, but for rounding. The
 planner may change such an option, and a run goes on where it stopped with another value of it."""
@@ -55,6 +58,13 @@ class Method(ABC):
         """Learn from ``train``, choose by ``validation``; logs and checkpoints go to ``workdir``.
 
         The test rows never come here.
+        """
+
+    def check(self, train: Dataset) -> None:  # noqa: B027 -- most methods of others need none
+        """Refuse what `fit` would refuse, before any method of a comparison is fitted.
+
+        What has to be fetched or converted first is made ready here, so that no measured time
+        holds it. By default there is nothing to check.
         """
 
     def labels_used(self, train: Dataset, validation: Dataset) -> int:

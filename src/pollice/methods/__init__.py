@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pollice.errors import OptionError, did_you_mean
+from pollice.errors import OptionError, broken_rule, did_you_mean
 from pollice.method import ENTRY_POINTS, Method
 
 
@@ -98,8 +98,7 @@ def _explain(name: str, error: ValidationError) -> str:
             f"Give it, for example with --set {name}.{option}=VALUE. See: pollice methods {name}."
         )
     place = ".".join([name, *(str(part) for part in problem["loc"] if part != name)])
-    rule = re.sub(r"^(Input|Value) (should|error)", r"its value \2", problem["msg"])
-    rule = rule.replace("its value error, ", "")
+    rule = broken_rule(problem)
     return f"Option {place} is {problem['input']!r}, but {rule}. See: pollice methods {name}."
 
 
