@@ -76,7 +76,7 @@ def pollice_reader(job: Json) -> tuple[Read, Finish]:
 
     settings = ReadingOptions(
         max_tokens=job["max_tokens"],
-        keep="head",
+        long_text="head",
         dtype=job["dtype"],
         device="cpu",
     )

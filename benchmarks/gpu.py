@@ -69,7 +69,7 @@ JOBS = (
         options={
             **REPORT,
             "weights": "bfloat16",
-            "rank": 16,
+            "lora_rank": 16,
             "recompute": True,
             "batch_tokens": 600,
         },

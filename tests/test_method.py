@@ -1,5 +1,6 @@
-"""Methods and their options: found by name, checked, explained."""
+"""Methods and their options: found by name, checked, explained, and known by older names."""
 
+import logging
 import re
 from typing import Any
 
@@ -7,8 +8,14 @@ import pytest
 
 from conftest import InstallMethod
 from pollice.errors import OptionError
-from pollice.method import options_of
-from pollice.methods import create_method, find_method, method_names, method_options
+from pollice.method import options_of, say_renamed
+from pollice.methods import (
+    create_method,
+    current_options,
+    find_method,
+    method_names,
+    method_options,
+)
 
 OWN = ("baseline", "features", "finetune", "prompt")
 THEIRS = '''
@@ -127,6 +134,58 @@ def test_every_method_knows_its_name_its_predictor_and_what_it_is(name: str) -> 
     assert method.name == name
     assert method.predictor_type.__doc__
     assert (method.__doc__ or "").strip().splitlines()[0].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "older", "now"),
+    [
+        ("features", {"keep": "tail"}, {"long_text": "tail"}),
+        ("finetune", {"keep": "head", "checkpoint_steps": 0}, {"long_text": "head"}),
+        ("nli", {"keep": "head", "checkpoint": "x"}, {"long_text": "head", "checkpoint": "x"}),
+        ("prompt", {"keep": "head"}, {"long_text": "head"}),
+        ("trainer", {"checkpoint_steps": 0}, {"checkpoint_steps": None}),
+        ("lora", {"rank": 4, "keep": "head"}, {"lora_rank": 4, "long_text": "head"}),
+        ("lora", {"recipe": "report", "rank": 8}, {"recipe": "report", "lora_rank": 8}),
+    ],
+)
+def test_an_older_name_of_an_option_works(
+    name: str, older: dict[str, Any], now: dict[str, Any]
+) -> None:
+    method = create_method(name, older)
+    assert method == create_method(name, now)
+    assert type(method)(**older) == method
+    assert options_of(method).keys().isdisjoint({"keep", "rank"})
+
+
+def test_an_older_name_says_the_present_one_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "pollice")
+    say_renamed.cache_clear()
+    older: dict[str, Any] = {"rank": 4}
+    for _ in range(2):
+        create_method("lora", older)
+        find_method("lora")(**older)
+    assert caplog.messages == [
+        "Option lora.rank is now called lora_rank. The old name still works."
+    ]
+
+
+def test_an_option_cannot_be_given_by_both_names() -> None:
+    fails(
+        "lora",
+        {"rank": 4, "lora_rank": 8},
+        "Expected one value for lora_rank, but it is given by its older name rank too. "
+        "Leave rank out.",
+    )
+
+
+def test_options_of_an_older_version_are_renamed_and_nothing_else() -> None:
+    """As they stand in an experiment.toml: nothing is filled in, refused or said."""
+    older = {"rank": 4, "keep": "head", "checkpoint_steps": 0, "epochs": -1, "other": None}
+    assert current_options("lora", older) == {
+        **{"lora_rank": 4, "long_text": "head", "checkpoint_steps": None},
+        **{"epochs": -1, "other": None},
+    }
+    assert current_options("baseline", {"rank": 4}) == {"rank": 4}
 
 
 def test_options_are_frozen() -> None:

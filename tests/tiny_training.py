@@ -14,9 +14,9 @@ from pollice.data.dataset import Dataset
 from pollice.models.encoder.reader import Reader
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_classifier
-from pollice.models.training.loop import Job, train_classifier
+from pollice.models.training.job import Job, classifier_identity
+from pollice.models.training.loop import train_classifier
 from pollice.models.training.options import TrainingOptions
-from pollice.models.training.peers import connect
 from pollice.models.training.rows import read_rows
 from tiny import opinions
 
@@ -56,14 +56,15 @@ def trained(
     model: Any = load_classifier(checkpoint, train.label_names, new_head=True, dtype=torch.float32)
     prepare(model)
     folder.mkdir(exist_ok=True)
+    rows = read_rows(reader, train, folder, "training")
+    held_out = read_rows(reader, validation, folder, "validation")
     job = Job(
-        train=read_rows(reader, train, folder, "training"),
-        validation=read_rows(reader, validation, folder, "validation"),
+        train=rows,
+        validation=held_out,
         reader=reader,
         options=settings,
-        dtype=torch.float32,
+        identity=classifier_identity(settings, train.label_names, rows, held_out),
         workdir=folder,
-        peers=connect(torch.device("cpu")),
     )
     facts = train_classifier(model, job)
     assert not model.training
@@ -84,7 +85,7 @@ def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
 
 
 def last_state(folder: Path) -> dict[str, Tensor]:
-    """Return the weights and the optimizer's tensors in the newest checkpoint of a run."""
+    """Return the weights and the optimizer's tensors in the newest resume point of a run."""
     newest = sorted((folder / "checkpoints").iterdir())[-1]
     weights = load_file(newest / "weights.safetensors")
     return weights | load_file(newest / "optimizer.safetensors")

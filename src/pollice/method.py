@@ -3,30 +3,37 @@
 Knows nothing about any one method.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
 from pollice.data.dataset import Dataset
+from pollice.errors import OptionError
 from pollice.predictions.predictor import Predictor
+
+logger = logging.getLogger("pollice")
 
 OPTIONS = ConfigDict(extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=False)
 """The pydantic configuration of every method's options."""
-
-Work = Literal["count_words", "encode", "pair", "prompt", "train_encoder", "train_causal"]
-"""What a method does as far as memory is concerned; `pollice.memory.footprint` has the formulas."""
-
 
 TRAINING_LOG = "training.jsonl"
 """In the ``workdir`` of `Method.fit`: a line for each training step and each epoch, if any."""
 
 NO_EFFECT: Any = {"affects_results": False}
-"""For ``Field(json_schema_extra=NO_EFFECT)``: the option changes no result, but for rounding. The
-planner may change such an option, and a run goes on where it stopped with another value of it."""
+"""For ``Field(json_schema_extra=NO_EFFECT)``: the option changes no result, but for rounding and
+for which dropout masks a seed draws. The planner may change such an option, and training goes on
+from a resume point with another value of it."""
+
+NOT_COMPARED: Any = {"compared_on_resuming": False}
+"""The same for an option that has an effect, but may differ where training goes on: it is used
+after training alone, or something else stands for it in a resume point, as the weights' hash does
+for ``checkpoint``."""
 
 ENTRY_POINTS = "pollice.methods"
 """The group of entry points by which other packages add methods."""
@@ -42,8 +49,6 @@ class Method(ABC):
     knows_more_than_labels: ClassVar[bool] = False
     """Whether a prediction rests on more than the labels that `fit` is given: such a method
     judges well even where they are wrong, so shuffled labels (the canary) show nothing of it."""
-    work: ClassVar[Work | None] = None
-    """By what its memory is planned; None: it is not planned."""
     joint: ClassVar[bool] = False
     """Whether `fit` shares its work with the processes that torchrun or accelerate launched; the
     first process fits the others alone."""
@@ -82,7 +87,7 @@ def _name_of(method: type[Method]) -> str:
     return next(found, method.__module__.rpartition(".")[2])
 
 
-def options_of(method: Method) -> dict[str, Any]:
+def options_of(method: Any) -> dict[str, Any]:
     """Return every option of a method with its value, as plain JSON types."""
     values: dict[str, Any] = TypeAdapter(type(method)).dump_python(method, mode="json")
     return values
@@ -90,9 +95,80 @@ def options_of(method: Method) -> dict[str, Any]:
 
 def options_without_effect(kind: type[Any]) -> frozenset[str]:
     """Return the names of the options that change no result: those marked with `NO_EFFECT`."""
-    fields: Mapping[str, Any] = kind.__pydantic_fields__
     return frozenset(
-        name
-        for name, field in fields.items()
-        if (field.json_schema_extra or {}).get("affects_results") is False
+        name for name, mark in _marks(kind).items() if mark.get("affects_results") is False
     )
+
+
+def options_compared_on_resuming(options: Any) -> dict[str, Any]:
+    """Return the options, as plain JSON types, that must be the same where training goes on.
+
+    Args:
+        options: A method, or the dataclass of its options.
+    """
+    values = options_of(options)
+    marks = _marks(type(options))
+    free = options_without_effect(type(options))
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in free and marks[name].get("compared_on_resuming", True)
+    }
+
+
+def formerly(*names: str, none: Any = ...) -> dict[str, Any]:
+    """Return the mark of an option that older versions gave another name.
+
+    Args:
+        names: The names that it had; they still work.
+        none: The value that stood for none; without it, there was no such value.
+    """
+    return {"former_names": list(names)} | ({} if none is ... else {"former_none": none})
+
+
+def with_current_names(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as this version writes them, from options as any version wrote them.
+
+    Raises:
+        OptionError: an option is given by its present and by an older name.
+    """
+    marks, names = _marks(kind), former_names(kind)
+    current = {}
+    for given, value in options.items():
+        name = names.get(given, given)
+        if name != given and name in options:
+            raise OptionError(
+                f"Expected one value for {name}, but it is given by its older name {given} too. "
+                f"Leave {given} out."
+            )
+        said_none = marks.get(name, {}).get("former_none", ...) == value
+        current[name] = None if said_none else value
+    return current
+
+
+def former_names(kind: type[Any]) -> dict[str, str]:
+    """Return the names that options had in older versions, each with the present one."""
+    return {
+        former: name
+        for name, mark in _marks(kind).items()
+        for former in mark.get("former_names", ())
+    }
+
+
+def say_former_names(kind: type[Any], options: Mapping[str, Any]) -> None:
+    """Warn, once for each, of options that are given by an older name."""
+    for former, name in former_names(kind).items():
+        if former in options:
+            say_renamed(f"{kind.name}.{former}", name)
+
+
+@cache  # one command creates its methods several times
+def say_renamed(former: str, name: str) -> None:
+    """Warn that an option has another name now; a second time, nothing is said."""
+    logger.warning("Option %s is now called %s. The old name still works.", former, name)
+
+
+def _marks(kind: type[Any]) -> dict[str, dict[str, Any]]:
+    """Return what ``json_schema_extra`` says of each option."""
+    fields: Mapping[str, Any] = kind.__pydantic_fields__
+    return {name: dict(field.json_schema_extra or {}) for name, field in fields.items()}

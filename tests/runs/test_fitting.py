@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
 from pollice.data.splits import Split, split
 from pollice.errors import MemoryPlanError
 from pollice.memory.footprint import MIB
 from pollice.memory.planner import plan_memory
-from pollice.method import Method
+from pollice.method import OPTIONS, Method
 from pollice.methods import create_method
+from pollice.predictions.predictor import Predictor
 from pollice.runs.fitting import (
     Fitting,
     as_finished,
@@ -110,9 +112,16 @@ def test_the_prediction_is_for_the_whole_process(tmp_path: Path) -> None:
     assert fitting.predicted_mib() == pytest.approx((growth + resident_bytes()) / MIB, rel=0.05)
 
 
-def test_a_method_of_others_is_not_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = create_method("baseline", {})
-    monkeypatch.setattr(type(method), "work", None)
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class Theirs(Method):
+    """A method of someone else's, which says nothing of its memory."""
+
+    def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> Predictor:
+        raise NotImplementedError
+
+
+def test_a_method_of_others_is_not_planned(tmp_path: Path) -> None:
+    method = Theirs()
     fitting = plan_fitting("mine", method, parts_of(), WorkFolder(tmp_path), 1)
     assert (fitting.method, fitting.predicted_mib()) == (method, None)
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from pollice.errors import RunError
-from pollice.runs.folder import RunFolder, WorkFolder, unclaim_folder, working_in
+from pollice.runs.folder import RunFolder, WorkFolder, lock_folder, unclaim_folder
 from pollice.runs.sharing import FirstProcess, leave, wait_for_leaving
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from pollice.runs.folder import working_in
+from pollice.runs.folder import lock_folder
 
-with working_in(Path(sys.argv[1])):
+with lock_folder(Path(sys.argv[1])):
     print("working", flush=True)
     sys.stdin.read()
 """
@@ -44,17 +44,17 @@ def test_two_commands_in_one_folder_are_refused(tmp_path: Path) -> None:
             f"Another command works in {folder} right now. Wait until it has ended, or name "
             "another folder with --out."
         )
-        with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"), working_in(folder):
+        with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"), lock_folder(folder):
             pass
         process.communicate("")
-    with working_in(folder):
+    with lock_folder(folder):
         pass
 
 
 def test_the_lock_lies_beside_the_folder_and_is_gone_afterwards(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    with working_in(folder):
+    with lock_folder(folder):
         assert not list(folder.iterdir())
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
@@ -64,7 +64,7 @@ def test_a_killed_command_holds_no_folder(tmp_path: Path) -> None:
     with holder(folder) as process:
         process.kill()
         process.wait()
-    with working_in(folder):
+    with lock_folder(folder):
         pass
     assert list(tmp_path.iterdir()) == []
 

@@ -1,19 +1,18 @@
-"""A trained classifier to a repository of the Hugging Face Hub.
+"""The Hugging Face Hub, in both directions: files fetched from it, a classifier uploaded to it.
 
-Knows nothing about training.
+The one door to the Hub. Knows nothing about what the files hold.
 """
 
 import errno
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-from huggingface_hub import HfApi
-
 from pollice.errors import SourceError
-from pollice.system.folders import MEGABYTE, full_disk_said
+from pollice.system.folders import MEGABYTE, explain_full_disk
 from pollice.system.progress import Advance, stage
 
 Kind = Literal["checkpoint", "dataset"]
@@ -52,7 +51,7 @@ def fetch_snapshot(pinned: str, kind: Kind, patterns: Sequence[str], size: int |
     total = None if size is None else -(-size // MEGABYTE)
     with (
         stage(f"Fetching {repository}", total, "MB") as advance,
-        full_disk_said(Path(constants.HF_HUB_CACHE), variable="HF_HOME"),
+        explain_full_disk(Path(constants.HF_HUB_CACHE), variable="HF_HOME"),
     ):
         try:
             found = snapshot_download(
@@ -127,29 +126,28 @@ def _counting_bar(advance: Advance) -> type:
     return CountingBar
 
 
-def reserve(repository: str) -> None:
+def reserve_repository(repository: str) -> None:
     """Create the repository, private, where it is not there: what fails, fails before training."""
-    _asked(
-        repository,
-        lambda hub: hub.create_repo(repository, private=True, exist_ok=True),
-    )
+    from huggingface_hub import HfApi  # imported here for the reason above
+
+    with _refusals_explained(repository):
+        HfApi().create_repo(repository, private=True, exist_ok=True)
 
 
-def push(folder: Path, repository: str) -> None:
+def upload_folder(folder: Path, repository: str) -> None:
     """Upload a checkpoint's files."""
-    _asked(
-        repository,
-        lambda hub: hub.upload_folder(
-            repo_id=repository, folder_path=folder, commit_message="Trained with pollice"
-        ),
-    )
+    from huggingface_hub import HfApi
+
+    message = "Trained with pollice"
+    with _refusals_explained(repository):
+        HfApi().upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
 
 
-def _asked(repository: str, request: Callable[[HfApi], Any]) -> None:
+@contextmanager
+def _refusals_explained(repository: str) -> Iterator[None]:
     try:
-        request(HfApi())
-    # The client lets the errors of its HTTP library through, and which library that is differs
-    # from version to version.
+        yield
+    # As in `fetch_snapshot`, an error may be of any HTTP library.
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SourceError(

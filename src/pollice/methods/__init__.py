@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+import pollice.models  # noqa: F401  # before any method imports torch: it sets how much torch keeps
 from pollice.errors import OptionError, broken_rule, did_you_mean
-from pollice.method import ENTRY_POINTS, Method
+from pollice.method import ENTRY_POINTS, Method, say_former_names, with_current_names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,8 @@ def create_method(name: str, options: Mapping[str, Any]) -> Method:
         OptionError: an unknown method or option, or a value outside the option's range.
     """
     method = find_method(name)
+    say_former_names(method, options)
+    options = current_options(name, options)
     known = [option.name for option in method_options(name)]
     for option in options:
         if option not in known:
@@ -83,9 +86,17 @@ def create_method(name: str, options: Mapping[str, Any]) -> Method:
                 f"Its options are: {', '.join(known)}."
             )
     try:
-        return TypeAdapter(method).validate_python(dict(options))
+        return TypeAdapter(method).validate_python(options)
     except ValidationError as error:
         raise OptionError(_explain(name, error)) from None
+
+
+def current_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as this version writes them: what older versions called otherwise, renamed.
+
+    Nothing is checked or filled in; options that are not known stay as they are.
+    """
+    return with_current_names(find_method(name), options)
 
 
 def _explain(name: str, error: ValidationError) -> str:

@@ -1,5 +1,6 @@
 """A frozen encoder's vectors under a logistic regression."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
-from pollice.method import OPTIONS, Method
+from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
+from pollice.memory.planned_model import plan_model
+from pollice.memory.reading import largest_batch, reading_parts
+from pollice.method import OPTIONS
 from pollice.models.encoder.classifiers import VectorClassifier
 from pollice.models.encoder.vectors import Pooling, TextEncoder
 from pollice.models.linear_head import fit_head
@@ -20,11 +24,10 @@ _CHUNK_ROWS = 128
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Features(ReadingOptions, Method):
+class Features(ReadingOptions, PlannedMethod):
     """A frozen encoder's vectors, scaled, with logistic regression: minutes, and no GPU."""
 
     predictor_type = VectorClassifier
-    work = "encode"
 
     checkpoint: str = "minilm"
     """A catalogue name, a folder, or hub:owner/name@revision."""
@@ -42,6 +45,16 @@ class Features(ReadingOptions, Method):
             held_out = (_encode(encoder, validation, "encoding validation"), validation.labels)
         head = fit_head(vectors, train.labels, train.label_names, validation=held_out)
         return VectorClassifier(encoder, head, train.label_names)
+
+    def estimate_memory(self, lengths: Lengths) -> Footprint:
+        """Return what encoding takes; the vectors and their head are small beside it."""
+        model = plan_model(self.checkpoint, self.device, self.dtype)
+        tokens = largest_batch(lengths.cut(self.max_tokens), lengths.rows, self.batch_tokens)
+        return model.footprint(reading_parts(model, tokens), lengths)
+
+    def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
+        """Return half of batch_tokens, as long as it holds a text."""
+        return halved("batch_tokens", self.batch_tokens, lengths.cut(self.max_tokens))
 
 
 def _encode(encoder: TextEncoder, rows: Dataset, description: str) -> NDArray[np.float32]:

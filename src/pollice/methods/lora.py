@@ -1,39 +1,48 @@
 """Tune a causal language model to answer with the label, by a LoRA adapter."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
 from pollice.errors import TrainingError
-from pollice.method import OPTIONS, Method, options_of
+from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
+from pollice.memory.planned_model import plan_model
+from pollice.memory.reading import QUESTION_TOKENS
+from pollice.memory.training import (
+    DecoderAdapter,
+    MicroBatch,
+    Optimizer,
+    decoder_training_parts,
+)
+from pollice.method import OPTIONS
 from pollice.models.calibration import draw_rows, learn_calibration
 from pollice.models.causal import adapters
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt
 from pollice.models.causal.prompts import assemble
 from pollice.models.causal.tuned_scorer import Shipping, TunedModel, TunedScorer
+from pollice.models.hugging_face.options import TuningOptions
 from pollice.models.hugging_face.prompt_rows import AskedRows, ask_rows
 from pollice.models.hugging_face.sft import Tuning, tune
-from pollice.models.hugging_face.tuning import WITHOUT_INFLUENCE, TuningOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import check_four_bit, load_language_model
+from pollice.models.training.job import Identity
 from pollice.models.training.optimizers import prepare_optimizer
 
 _CHECKED_TEXTS = 8
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Lora(TuningOptions, AskingOptions, Method):
+class Lora(TuningOptions, AskingOptions, PlannedMethod):
     """A causal language model, tuned by TRL and PEFT on what `prompt` asks; judged before too."""
 
     predictor_type = TunedScorer
-    work = "train_causal"
     joint = True
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> TunedScorer:
-        """Train on the training rows; ``workdir`` gets training.jsonl and the checkpoints.
+        """Train on the training rows; ``workdir`` gets training.jsonl and resume points.
 
         Raises:
             TrainingError: a label has no training row.
@@ -69,33 +78,57 @@ class Lora(TuningOptions, AskingOptions, Method):
             ),
         }
         scorer = TunedScorer(
-            TunedModel.of(model, checkpoint, four_bit=self.four_bit),
-            prompt,
+            TunedModel.of(model, checkpoint, prompt, tokenizer=tokenizer, four_bit=self.four_bit),
             facts,
-            tokenizer=tokenizer,
             shipping=Shipping(
                 merge=self.merge, texts=(*validation.texts, *train.texts)[:_CHECKED_TEXTS]
             ),
         )
         return self._judging_before(scorer, train) if self.judge_before else scorer
 
+    def estimate_memory(self, lengths: Lengths) -> Footprint:
+        """Return what the largest part of a step takes, forward and backward."""
+        model = plan_model(self.checkpoint, self.device, self.dtype, four_bit=self.four_bit)
+        text = lengths.cut(self.max_tokens)
+        step_tokens = self.batch_size * (text + QUESTION_TOKENS)
+        passes = min(self.batch_size, -(-step_tokens // self.batch_tokens))
+        rows = -(-min(self.batch_size, lengths.rows) // passes)
+        parts = decoder_training_parts(
+            model,
+            MicroBatch(rows=rows, text=text, around=QUESTION_TOKENS),
+            DecoderAdapter(
+                rank=self.shape.rank,
+                all_matrices=self.shape.targets == "all",
+                recompute=self.recompute,
+            ),
+            Optimizer(bits=self.optimizer_bits, paged=self.paged_optimizer),
+        )
+        # One tokenizer to train with, and one to judge with.
+        return model.footprint(parts, lengths, second_tokenizer=True)
+
+    def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
+        """Return half of batch_tokens, as long as it holds a text."""
+        return halved("batch_tokens", self.batch_tokens, lengths.cut(self.max_tokens))
+
     def _ask(self, prompt: LabelPrompt, tokenizer: TextTokenizer, rows: Dataset) -> AskedRows:
         return ask_rows(prompt, tokenizer, rows, each=self.questions == "each", seed=self.seed)
 
-    def _identity(self, checkpoint: Path, prompt: LabelPrompt) -> dict[str, Any]:
-        options = options_of(self)
-        return {
-            **{name: options[name] for name in options if name not in WITHOUT_INFLUENCE},
-            "label_names": prompt.label_names,
-            "prompt_sha256": prompt.sha256,
-            "base_sha256": adapters.weights_sha256(checkpoint),
-        }
+    def _identity(self, checkpoint: Path, prompt: LabelPrompt) -> Identity:
+        return Identity(
+            options=self,
+            facts={
+                "label_names": prompt.label_names,
+                "prompt_sha256": prompt.sha256,
+                "base_sha256": adapters.weights_sha256(checkpoint),
+            },
+        )
 
     def _judging_before(self, scorer: TunedScorer, train: Dataset) -> TunedScorer:
         rows = draw_rows(
             train, shown=0, labelled=0, unlabelled=self.calibration_texts, seed=self.seed
         )
-        return scorer.judging_before(learn_calibration("auto", rows, scorer.base_scores))
+        judging = scorer.judging_before()
+        return judging.judging_before(learn_calibration("auto", rows, judging.base_scores))
 
 
 def _check_labels(train: Dataset) -> None:

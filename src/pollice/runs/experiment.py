@@ -107,7 +107,7 @@ def _explain(problem: Mapping[str, Any], place: str) -> str:
     return f"{where} is {problem['input']!r} in {place}, but {broken_rule(problem)}."
 
 
-def completed(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]]:
+def fill_in_defaults(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]]:
     """Return the experiment with every default filled in, as plain types, and its methods.
 
     Raises:
@@ -126,13 +126,13 @@ def completed(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]
     return _without_none(content), methods
 
 
-def updated(content: Mapping[str, Any]) -> dict[str, Any]:
+def update_content(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an experiment.toml holds as this version would write it.
 
     Options that came later have their defaults. What cannot be read is returned as it is.
     """
     try:
-        return completed(read_experiment(content, "experiment.toml"))[0]
+        return fill_in_defaults(read_experiment(content, "experiment.toml"))[0]
     except PolliceError:
         return dict(content)
 
@@ -146,7 +146,7 @@ def _without_none(value: Any) -> Any:
 
 def default_folder(experiment: Experiment) -> Path:
     """Return runs/NAME: the same experiment gets the same folder, and so resumes."""
-    content, _ = completed(experiment)
+    content, _ = fill_in_defaults(experiment)
     told = json.dumps(without_changeable(content), sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     stem = Path(experiment.data.source).name.split(".")[0].replace(":", "-") or "data"

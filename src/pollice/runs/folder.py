@@ -179,7 +179,7 @@ def without_changeable(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in CHANGEABLE}
 
 
-def fingerprint(parts: Split) -> dict[str, str]:
+def hash_parts(parts: Split) -> dict[str, str]:
     """Return a hash of every part's ids, texts and labels."""
     return {
         f"{name}_sha256": hashlib.sha256(
@@ -241,7 +241,7 @@ def claim_folder(folder: Path, content: Mapping[str, Any], data: DataReport, par
     Raises:
         RunError: the data have changed since the folder was begun.
     """
-    facts = {"drawing": DRAWING, **asdict(data), **fingerprint(parts)}
+    facts = {"drawing": DRAWING, **asdict(data), **hash_parts(parts)}
     run = RunFolder(folder)
     if run.data.is_file():
         _check_data(folder, json.loads(run.data.read_text(encoding="utf-8")), facts)
@@ -312,7 +312,7 @@ def _lock(folder: Path) -> FileLock:
 
 
 @contextmanager
-def working_in(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Work in a folder alone.
 
     Raises:

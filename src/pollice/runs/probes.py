@@ -32,7 +32,7 @@ def predict_rows(predictor: Predictor, rows: Dataset) -> Predictions:
     )
 
 
-def repeat(method: Method, parts: Split, run: RunFolder, name: str) -> None:
+def judge_draws(method: Method, parts: Split, run: RunFolder, name: str) -> None:
     """Fit and judge each of a method's repetitions; a table that is there already is kept."""
     for number, repetition in enumerate(method.repetitions(), start=1):
         path = run.method(name).draw(number)
@@ -44,7 +44,7 @@ def repeat(method: Method, parts: Split, run: RunFolder, name: str) -> None:
             folders.write_atomically(path, predictions.write)
 
 
-def send_canary(method: Method, parts: Split, run: RunFolder, name: str, seed: int) -> None:
+def fit_canary(method: Method, parts: Split, run: RunFolder, name: str, seed: int) -> None:
     """Fit a method on shuffled labels and write how far it still beats chance, once.
 
     With labels that say nothing, an honest method's answers are independent of the gold labels.
@@ -64,14 +64,14 @@ def send_canary(method: Method, parts: Split, run: RunFolder, name: str, seed: i
         return
     canary = Canary(applicable=not method.knows_more_than_labels)
     for shuffles in (1, 2) if canary.applicable else ():
-        predictions = _fitted_on_shuffled(method, parts, run, name, (seed, shuffles))
+        predictions = _fit_on_shuffled(method, parts, run, name, (seed, shuffles))
         canary = replace(judge_canary(predictions), shuffles=shuffles)
         if not canary.leaking:
             break
     folders.write_json(path, asdict(canary))
 
 
-def _fitted_on_shuffled(
+def _fit_on_shuffled(
     method: Method, parts: Split, run: RunFolder, name: str, seed: tuple[int, int]
 ) -> Predictions:
     draw = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def _fitted_on_shuffled(
         return predict_rows(predictor, parts.test)
 
 
-def attack(test: Dataset, folder: MethodFolder, seed: int) -> None:
+def attack_predictor(test: Dataset, folder: MethodFolder, seed: int) -> None:
     """Put injected sentences into texts that a method judged rightly, and write what flips, once.
 
     Each sentence goes into up to 3 texts, and asks for a label other than the predicted one. A

@@ -18,7 +18,7 @@ from pollice.judging.judge import judge
 from pollice.judging.results import Cost, DataReport, JudgingOptions, Report
 from pollice.method import Method, options_of
 from pollice.report import write_report
-from pollice.runs.experiment import Experiment, completed, updated
+from pollice.runs.experiment import Experiment, fill_in_defaults, update_content
 from pollice.runs.fitting import (
     Fitting,
     as_finished,
@@ -32,13 +32,13 @@ from pollice.runs.folder import (
     RunFolder,
     check_folder,
     claim_folder,
+    lock_folder,
     read_finished,
     unclaim_folder,
-    working_in,
     write_cost,
 )
 from pollice.runs.predictors import save_predictor
-from pollice.runs.probes import attack, predict_rows, repeat, send_canary
+from pollice.runs.probes import attack_predictor, fit_canary, judge_draws, predict_rows
 from pollice.runs.sharing import FirstProcess, leave, wait_for_leaving
 from pollice.system import folders
 from pollice.system.measuring import measured
@@ -65,16 +65,16 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
         MemoryPlanError: a method fits in no way that gives the same numbers.
         Interrupted: a signal came; the same call goes on from the last checkpoint.
     """
-    content, methods = completed(experiment)
+    content, methods = fill_in_defaults(experiment)
     _check_processes(experiment, methods)
     run = RunFolder(folder)
     if not is_first():
         parts, data = prepare(experiment)
         _follow(methods, parts, run)
         return _judge(run, content, data, parts.test, {})
-    check_folder(folder, content, updated)
+    check_folder(folder, content, update_content)
     parts, data = prepare(experiment)
-    with working_in(folder):
+    with lock_folder(folder):
         claim_folder(folder, content, data, parts)
         try:
             failures = _run_methods(methods, parts, run, memory)
@@ -247,8 +247,8 @@ def _run_method(asked: Method, fitting: Fitting, parts: Split, run: RunFolder, n
 
 def _probe(experiment: Experiment, method: Method, parts: Split, run: RunFolder, name: str) -> None:
     """Do what is asked for besides the test, as far as it is not done yet."""
-    repeat(method, parts, run, name)
+    judge_draws(method, parts, run, name)
     if experiment.canary:
-        send_canary(method, parts, run, name, experiment.seed)
+        fit_canary(method, parts, run, name, experiment.seed)
     if experiment.attack:
-        attack(parts.test, run.method(name), experiment.seed)
+        attack_predictor(parts.test, run.method(name), experiment.seed)

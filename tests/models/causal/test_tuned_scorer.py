@@ -203,7 +203,7 @@ def test_the_report_s_recipe_gives_way_to_what_is_set() -> None:
     report = Lora(recipe="report")
     expected = {
         "weights": "nf4",
-        "rank": 64,
+        "lora_rank": 64,
         "alpha": 16,
         "dropout": 0.1,
         "targets": "q_and_v",
@@ -217,8 +217,8 @@ def test_the_report_s_recipe_gives_way_to_what_is_set() -> None:
         "max_tokens": 512,
     }
     assert {name: getattr(report, name) for name in expected} == expected
-    own = create_method("lora", {"recipe": "report", "rank": 8})
-    assert options_of(own) == {**options_of(report), "rank": 8}
+    own = create_method("lora", {"recipe": "report", "lora_rank": 8})
+    assert options_of(own) == {**options_of(report), "lora_rank": 8}
 
 
 def test_the_report_s_recipe_is_refused_without_a_gpu_before_anything_is_read(

@@ -13,7 +13,6 @@ from pollice.models.hugging_face.options import TrainerOptions
 from pollice.models.hugging_face.rows import (
     IGNORED,
     Collator,
-    RowDataset,
     StepSampler,
     longest_first,
 )
@@ -79,10 +78,9 @@ def test_processes_and_micro_batches_share_each_step() -> None:
 
 def test_a_batch_is_padded_to_its_longest_row(tmp_path: Path) -> None:
     tokenizer = TextTokenizer(tiny_encoder(tmp_path, "bert"))
-    collate = Collator(Reader(tokenizer, max_tokens=32, keep="head"))
     rows = Rows(tokens=[[2, 9, 3], [2, 9, 9, 9, 3], [2, 3]], codes=np.array([1, 0, 1]))
-    data = RowDataset(rows, longest_first(rows))
-    batch = collate([data[number] for number in range(len(data))])
+    collate = Collator(Reader(tokenizer, max_tokens=32, keep="head"), rows)
+    batch = collate([{"row": int(row)} for row in longest_first(rows)])
     assert batch["input_ids"].tolist() == [[2, 9, 9, 9, 3], [2, 9, 3, 0, 0], [2, 3, 0, 0, 0]]
     assert batch["attention_mask"].sum(dim=1).tolist() == [5, 3, 2]
     assert batch["labels"].tolist() == [0, 1, 1]

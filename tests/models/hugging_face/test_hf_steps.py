@@ -72,8 +72,8 @@ def test_steps_that_do_not_fit_are_repeated_in_smaller_parts(
     check_alike(found, expected)
     assert found.facts == {"micro_batches": parts}
     assert said(caplog) == [
-        "Step 1 did not fit into memory: it is repeated, and from here on a step goes through the "
-        f"model in {number} parts."
+        f"Step 1 did not fit into memory: it is taken again in {number} passes, and so are all "
+        "that follow."
         for number in (4, 8)
         if number <= parts
     ]
@@ -140,6 +140,11 @@ def two_processes(workdir: Path, checkpoint: Path, *, stop_at: int = 0) -> list[
     return [child.exitcode for child in both]
 
 
+def accuracies(workdir: Path) -> list[float]:
+    rows = map(json.loads, (workdir / "training.jsonl").read_text(encoding="utf-8").splitlines())
+    return [row["train_accuracy"] for row in rows if "train_accuracy" in row]
+
+
 def test_two_processes_learn_what_one_learns(calm: Path, tmp_path: Path) -> None:
     """The last step has 4 rows, and a signal to the second process ends both."""
     alone = fit(tmp_path / "alone", calm, gradient_accumulation_steps=1)
@@ -155,3 +160,4 @@ def test_two_processes_learn_what_one_learns(calm: Path, tmp_path: Path) -> None
     assert [path.name for path in (ended / "checkpoints").iterdir()] == ["step-00000004"]
     assert two_processes(ended, calm) == [0, 0]
     np.testing.assert_array_equal(np.load(ended / "0.npy"), np.load(together / "0.npy"))
+    assert accuracies(ended) == accuracies(together)

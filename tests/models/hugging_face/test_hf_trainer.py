@@ -3,9 +3,10 @@
 import json
 import os
 import re
+import resource
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,13 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from huggingface_hub import close_session, constants
-from torch import Tensor
 
 from pollice.errors import Interrupted, OptionError, RunError, SourceError, TrainingError
 from pollice.methods.trainer import HuggingFaceTrainer
 from pollice.models.encoder.classifiers import SequenceClassifier
-from pollice.models.hugging_face import trainer
-from pollice.models.training import tensors
 from pollice.system.progress import Advance, listening
 from tiny import tiny_encoder
 from tiny_hf_training import (
@@ -78,21 +76,20 @@ def die_at_change(number: int, workdir: Path, checkpoint: Path) -> None:
     fit(workdir, checkpoint)
 
 
-def die_in_write(number: int, workdir: Path, checkpoint: Path) -> None:
-    """Die when half of the ``number``-th file of tensors is there: no audit hears of its writes."""
-    left, write = number, tensors.save_tensors
+def die_in_write(number: int, share: float, workdir: Path, checkpoint: Path) -> None:
+    """Die in the first file that grows longer than a share of the checkpoint's weights.
 
-    def write_half(path: Path, named: Mapping[str, Tensor]) -> None:
-        nonlocal left
-        write(path, named)
-        left -= 1
-        if not left:
-            os.truncate(path, path.stat().st_size // 2)
-            kill()
+    From the ``number``-th pass on, the system sends SIGXFSZ in the middle of the write: no audit
+    hears of what safetensors writes.
+    """
+    most = round(share * (checkpoint / "model.safetensors").stat().st_size)
 
-    with pytest.MonkeyPatch.context() as patched:
-        for module in (tensors, trainer):
-            patched.setattr(module, "save_tensors", write_half)
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    with before_pass(number, limit):
         fit(workdir, checkpoint)
 
 
@@ -134,14 +131,18 @@ def test_a_save_killed_at_any_write_costs_nothing(
         check_same(fit(workdir, checkpoint), whole)
 
 
-@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("share", [0.5, 1.5], ids=["weights", "optimizer"])
+@pytest.mark.parametrize("number", [2, 6, 10], ids=["first save", "second", "epoch's end"])
 def test_a_save_killed_in_a_file_of_tensors_costs_nothing(
-    number: int, checkpoint: Path, whole: Outcome, tmp_path: Path
+    number: int, share: float, checkpoint: Path, whole: Outcome, tmp_path: Path
 ) -> None:
-    """In each file of two saves, and in the first two of the third, at an epoch's end."""
-    assert run_child(die_in_write, number, tmp_path, checkpoint) == -signal.SIGKILL
-    partial_saves = [path.name for path in (tmp_path / "checkpoints").glob(".*.partial")]
-    assert len(partial_saves) == 1
+    """The optimizer's file is twice as long as the weights."""
+    ended = run_child(die_in_write, number, share, tmp_path, checkpoint)
+    assert ended == -signal.SIGXFSZ
+    (partial_save,) = (tmp_path / "checkpoints").glob(".*.partial")
+    name = "model" if share < 1 else "optimizer"
+    assert (partial_save / f"{name}.safetensors").is_file()
+    assert not (partial_save / "random.safetensors").exists()
     check_same(fit(tmp_path, checkpoint), whole)
 
 
@@ -157,6 +158,21 @@ def test_a_truncated_checkpoint_is_passed_over(
     weights = newest / "model.safetensors"
     os.truncate(weights, weights.stat().st_size // 2)
     check_same(fit(tmp_path, checkpoint), whole)
+
+
+def test_a_planted_pickle_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    """Trainer would unpickle these two files of a folder that it goes on from."""
+    fit(tmp_path, checkpoint, epochs=1)
+    (newest,) = (tmp_path / "checkpoints").iterdir()
+    for name in ("optimizer.pt", "scheduler.pt"):
+        (newest / name).write_bytes(b"anything")
+    planted = newest / "optimizer.pt"
+    sentence = (
+        f"The resume point {newest} holds optimizer.pt, which pollice does not write, and loading "
+        f"it could run foreign code. Delete {planted}, or that folder to begin anew."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
+        fit(tmp_path, checkpoint, epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +224,15 @@ def test_a_finished_run_is_not_trained_again(
         check_same(fit(tmp_path, checkpoint), whole)
 
 
+def test_gradients_need_not_be_clipped(checkpoint: Path, tmp_path: Path) -> None:
+    """Their length is logged all the same."""
+    loose = fit(tmp_path / "loose", checkpoint, epochs=1, clip_norm=None)
+    tight = fit(tmp_path / "tight", checkpoint, epochs=1, clip_norm=0.01)
+    first, other = (outcome.log[0]["grad_norm"] for outcome in (loose, tight))
+    assert first == other > 0.01
+    assert (loose.probabilities != tight.probabilities).all()
+
+
 def test_another_seed_gives_other_numbers(checkpoint: Path, whole: Outcome, tmp_path: Path) -> None:
     assert (fit(tmp_path, checkpoint, seed=1).probabilities != whole.probabilities).all()
 
@@ -215,7 +240,7 @@ def test_another_seed_gives_other_numbers(checkpoint: Path, whole: Outcome, tmp_
 def test_other_options_do_not_go_on_from_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     fit(tmp_path, checkpoint, epochs=1)
     sentence = (
-        f"The checkpoint in {tmp_path / 'checkpoints'} belongs to another run: batch_size is 8 "
+        f"The resume point in {tmp_path / 'checkpoints'} belongs to another run: batch_size is 8 "
         "there and 4 here. Go back to how it was, or delete that folder to begin anew."
     )
     with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
@@ -233,7 +258,7 @@ def test_a_loss_that_is_no_number_ends_the_training(checkpoint: Path, tmp_path: 
     newest = max((tmp_path / "checkpoints").iterdir())
     assert re.fullmatch(
         r"In step \d+ the loss was nan and the gradient's norm nan at a learning rate of "
-        r"[\d.]+: training has diverged\. Lower learning_rate\. The last good checkpoint is "
+        r"[\d.]+: training has diverged\. Lower learning_rate\. The last good resume point is "
         + re.escape(f"{newest}."),
         str(ended.value),
     )

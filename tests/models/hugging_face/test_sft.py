@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from trl.trainer import base_trainer
 
 from killing import in_child, in_processes
 from pollice.errors import Interrupted, RunError
@@ -24,21 +25,21 @@ from pollice.models.causal import adapters
 from pollice.models.causal.label_prompt import LabelPrompt, first_tokens
 from pollice.models.causal.prompts import Question, Template, assemble, default_template
 from pollice.models.causal.scoring import CausalScorer
+from pollice.models.hugging_face.options import TuningOptions
 from pollice.models.hugging_face.prompt_rows import (
-    IGNORED,
     AskedCollator,
     AskedRows,
     ask_rows,
     deal_questions,
     label_logits,
 )
+from pollice.models.hugging_face.rows import IGNORED
 from pollice.models.hugging_face.sft import LabelTrainer, Tuning
-from pollice.models.hugging_face.tuning import TuningOptions
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_causal
-from pollice.system.folders import file_sha256
-from pollice.system.interruption import StopFlag
+from pollice.models.training.job import Identity
+from pollice.system.folders import file_sha256, read_manifest, write_manifest
 from tiny import opinions, tiny_causal
 from tuning import OPTIONS, log_of, tuned
 
@@ -78,25 +79,31 @@ def trainer_of(
         for weights in model.parameters():
             if weights.requires_grad:
                 weights.normal_(std=0.1)
+    settings = TuningOptions(**{**OPTIONS, **options})
     tuning = Tuning(
-        options=TuningOptions(**{**OPTIONS, **options}),
+        options=settings,
         tokenizer=TextTokenizer(checkpoint),
         endings=prompt.pieces.endings,
         train=asked(prompt, checkpoint),
         validation=asked(prompt, checkpoint),
-        identity={},
+        identity=Identity(options=settings, facts={}),
         workdir=workdir,
     )
-    return LabelTrainer(model, tuning, StopFlag())
+    return LabelTrainer(model, tuning)
 
 
 def adapter_of(trainer: LabelTrainer) -> list[tuple[str, Any]]:
     return [(name, w) for name, w in trainer.model.named_parameters() if w.requires_grad]
 
 
+def row_of(rows: AskedRows, row: int) -> dict[str, Any]:
+    """Return a row as the model gets it."""
+    batch = AskedCollator(0, rows)([{"row": row}])
+    return {name: values[0].tolist() for name, values in batch.items()}
+
+
 def batch_of(prompt: LabelPrompt, checkpoint: Path) -> dict[str, Tensor]:
-    table = asked(prompt, checkpoint).table(range(12))
-    return AskedCollator(0)([table[row] for row in range(12)])
+    return AskedCollator(0, asked(prompt, checkpoint))([{"row": row} for row in range(12)])
 
 
 def test_a_row_is_prefix_text_ending_and_word_and_only_the_word_is_learned(
@@ -105,15 +112,15 @@ def test_a_row_is_prefix_text_ending_and_word_and_only_the_word_is_learned(
     prompt, tokenizer = prompt_of(checkpoint), TextTokenizer(checkpoint)
     texts = opinions(12)
     (rows, _), words = prompt.read(tokenizer, texts.texts), asked(prompt, checkpoint)
-    table = words.table(range(len(words)))
     for number in range(36):
+        found = row_of(words, number)
         row, question = divmod(number, 3)
         ending = prompt.pieces.endings[question]
         word = list(ending.words[NAMES.index(texts.labels[row])][0])
         before = [*prompt.pieces.prefix, *rows[row], *ending.tokens]
-        assert table[number]["input_ids"] == before + word
-        assert table[number]["labels"] == [IGNORED] * len(before) + word
-        assert table[number]["question"] == question
+        assert found["input_ids"] == before + word
+        assert found["labels"] == [IGNORED] * len(before) + word
+        assert found["question"] == question
 
 
 def test_what_is_trained_is_what_is_asked(checkpoint: Path) -> None:
@@ -121,9 +128,9 @@ def test_what_is_trained_is_what_is_asked(checkpoint: Path) -> None:
     prompt, tokenizer = prompt_of(checkpoint), TextTokenizer(checkpoint)
     texts = opinions(12)
     model: Any = load_causal(checkpoint, dtype=torch.float32, device=torch.device("cpu"))
-    table = asked(prompt, checkpoint).table(range(36))
+    rows = asked(prompt, checkpoint)
     found = []
-    for row in table:
+    for row in [row_of(rows, number) for number in range(36)]:
         first = next(place for place, label in enumerate(row["labels"]) if label != IGNORED)
         with torch.no_grad():
             logits = model(torch.tensor([row["input_ids"][:first]])).logits[:, -1]
@@ -139,7 +146,7 @@ def test_a_long_text_is_cut_and_its_label_never(checkpoint: Path) -> None:
     prompt = prompt_of(checkpoint)
     long = replace(opinions(2), texts=("great film " * 500, "bad film " * 500))
     rows = ask_rows(prompt, TextTokenizer(checkpoint), long, each=False, seed=0)
-    for row in rows.table(range(2)):
+    for row in [row_of(rows, number) for number in range(2)]:
         ending = prompt.pieces.endings[row["question"]]
         word = list(ending.words[row["code"]][0])
         around = len(prompt.pieces.prefix) + len(ending.tokens) + len(word)
@@ -157,11 +164,11 @@ def test_which_question_is_asked_tells_nothing_of_the_label(questions: int) -> N
 
 
 def test_rows_are_padded_on_the_right_and_no_rows_are_one_to_be_ignored() -> None:
-    rows: list[dict[str, Any]] = [
-        {"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7], "question": 1, "code": 0},
-        {"input_ids": [8], "labels": [IGNORED], "question": 0, "code": 1},
-    ]
-    batch = {name: values.tolist() for name, values in AskedCollator(9)(rows).items()}
+    rows = AskedRows(
+        tokens=[[5, 6, 7], [8]], codes=np.array([0, 1]), questions=[1, 0], word_lengths=[2, 0]
+    )
+    collate = AskedCollator(9, rows)
+    batch = {name: values.tolist() for name, values in collate([{"row": 0}, {"row": 1}]).items()}
     assert batch == {
         "input_ids": [[5, 6, 7], [8, 9, 9]],
         "attention_mask": [[1, 1, 1], [1, 0, 0]],
@@ -169,7 +176,7 @@ def test_rows_are_padded_on_the_right_and_no_rows_are_one_to_be_ignored() -> Non
         "question": [1, 0],
         "code": [0, 1],
     }
-    nothing = {name: values.tolist() for name, values in AskedCollator(9)([]).items()}
+    nothing = {name: values.tolist() for name, values in collate([]).items()}
     assert nothing["labels"] == [[IGNORED]]
     assert nothing["code"] == [IGNORED]
 
@@ -208,8 +215,10 @@ def test_logits_are_built_where_the_label_is_predicted_alone(
 
 
 def test_a_batch_of_nothing_has_no_loss(checkpoint: Path, tmp_path: Path) -> None:
-    trainer = trainer_of(checkpoint, prompt_of(checkpoint), tmp_path)
-    loss = trainer.compute_loss(trainer.model, AskedCollator(0)([]), num_items_in_batch=4)
+    prompt = prompt_of(checkpoint)
+    trainer = trainer_of(checkpoint, prompt, tmp_path)
+    nothing = AskedCollator(0, asked(prompt, checkpoint))([])
+    loss = trainer.compute_loss(trainer.model, nothing, num_items_in_batch=4)
     assert float(loss.detach()) == 0.0
     loss.backward()
 
@@ -220,6 +229,17 @@ def test_only_the_adapter_learns_in_float32(checkpoint: Path, tmp_path: Path) ->
     assert learning
     assert all("lora_" in name for name in learning)
     assert {weights.dtype for _, weights in adapter_of(trainer)} == {torch.float32}
+
+
+def test_nobody_is_told_that_a_model_is_tuned(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL sends the model's kind and the hardware as a trainer is made, but not in CI."""
+    told: list[Any] = []
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(base_trainer, "send_telemetry", lambda **facts: told.append(facts))
+    trainer_of(checkpoint, prompt_of(checkpoint), tmp_path)
+    assert told == []
 
 
 def test_epochs_are_logged_and_the_best_one_is_kept(checkpoint: Path, tmp_path: Path) -> None:
@@ -258,22 +278,51 @@ def test_training_ends_where_no_epoch_gets_better(checkpoint: Path, tmp_path: Pa
 
 
 @contextmanager
-def before_pass(number: int, act: Callable[[], object]) -> Iterator[None]:
-    """Act just before a batch goes through the adapted model for the ``number``-th time."""
-    passes = 0
+def counted_passes(act: Callable[[int], object] = int) -> Iterator[list[int]]:
+    """Count how often a batch goes through the adapted model; act just before, with the number."""
+    passes: list[int] = []
 
     def count(module: nn.Module, _: Any) -> None:
-        nonlocal passes
         if type(module).__name__ == "PeftModelForCausalLM":
-            passes += 1
-            if passes == number:
-                act()
+            passes.append(len(passes) + 1)
+            act(passes[-1])
 
     hook = register_module_forward_pre_hook(count)
     try:
-        yield
+        yield passes
     finally:
         hook.remove()
+
+
+@contextmanager
+def before_pass(number: int, act: Callable[[], object]) -> Iterator[None]:
+    """Act just before a batch goes through the adapted model for the ``number``-th time."""
+    with counted_passes(lambda reached: act() if reached == number else None):
+        yield
+
+
+def test_a_left_evaluation_that_is_the_last_ends_the_training(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """No step is taken after it: the log is that of the tuning that nothing ended."""
+    options: dict[str, Any] = {
+        "epochs": 9,
+        "patience": 1,
+        "learning_rate": 0.5,
+        "judge_before": False,
+    }
+    with counted_passes() as passes:
+        tuned(checkpoint, tmp_path / "whole", **options)
+    expected = log_of(tmp_path / "whole")
+    assert expected[-1]["epoch"] < 9
+    with (
+        before_pass(len(passes) - 1, partial(os.kill, os.getpid(), signal.SIGTERM)),
+        pytest.raises(Interrupted),
+    ):
+        tuned(checkpoint, tmp_path / "ended", **options)
+    assert log_of(tmp_path / "ended") == expected[:-1]
+    tuned(checkpoint, tmp_path / "ended", **options)
+    assert log_of(tmp_path / "ended") == expected
 
 
 def last_checkpoint(workdir: Path) -> dict[str, str]:
@@ -325,16 +374,31 @@ def test_a_checkpoint_of_other_options_is_refused(
 ) -> None:
     folder = whole / "checkpoints"
     sentence = (
-        f"The checkpoint in {folder} belongs to another run: rank is 16 there and 2 here. Go back "
-        "to how it was, or delete that folder to begin anew."
+        f"The resume point in {folder} belongs to another run: lora_rank is 16 there and 2 here. "
+        "Go back to how it was, or delete that folder to begin anew."
     )
     with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
-        tuned(checkpoint, whole, **RESUMING, rank=2)
+        tuned(checkpoint, whole, **RESUMING, lora_rank=2)
+
+
+def test_a_resume_point_of_an_older_version_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    """Its weights have a name that Trainer does not read."""
+    tuned(checkpoint, tmp_path, epochs=1, judge_before=False)
+    (point,) = (tmp_path / "checkpoints").iterdir()
+    manifest = read_manifest(point)
+    (point / "model.safetensors").rename(point / "adapter.safetensors")
+    write_manifest(point, {name: manifest[name] for name in ("step", "identity", "facts")})
+    sentence = (
+        f"The resume point {point} was written by an older pollice and cannot be read. Delete that "
+        "folder to begin anew, or finish with the older one."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
+        tuned(checkpoint, tmp_path, epochs=1, judge_before=False)
 
 
 def test_a_checkpoint_holds_the_adapter_alone(checkpoint: Path, whole: Path) -> None:
     folder = max((whole / "checkpoints").iterdir())
-    adapter = load_file(folder / "adapter.safetensors")
+    adapter = load_file(folder / "model.safetensors")
     assert adapter
     assert all("lora_" in name for name in adapter)
     base = sum(weights.numel() for weights in load_file(checkpoint / "model.safetensors").values())

@@ -87,7 +87,7 @@ def spoil(model: Any) -> None:
 def test_a_loss_that_is_no_number_ends_the_training(checkpoint: Path, tmp_path: Path) -> None:
     sentence = (
         "In step 1 the loss became nan at a learning rate of 0.003: training has diverged. "
-        "Lower learning_rate. The last good checkpoint was not written yet."
+        "Lower learning_rate. The last good resume point was not written yet."
     )
     with pytest.raises(TrainingError, match=f"^{re.escape(sentence)}$"):
         trained(checkpoint, tmp_path, prepare=spoil)

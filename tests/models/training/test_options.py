@@ -52,7 +52,7 @@ def test_without_a_recipe_long_texts_keep_head_and_tail() -> None:
 def test_reading_options_are_what_a_predictor_needs() -> None:
     options = TrainingOptions(max_tokens=7, long_text="chunks", dtype="float32")
     assert options.reading() == ClassifierOptions(max_tokens=7, long_text="chunks", dtype="float32")
-    assert ReadingOptions(keep="tail").reading() == ReadingOptions(keep="tail")
+    assert ReadingOptions(long_text="tail").reading() == ReadingOptions(long_text="tail")
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,8 @@ def test_torchrun_gives_the_predictions_of_one_process(checkpoint: Path, tmp_pat
     together.mkdir()
     command = [*(sys.executable, "-m", "torch.distributed.run", "--standalone")]
     command += ["--nproc_per_node", "2", str(tmp_path / "launched.py"), str(plain), str(together)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    places = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     subprocess.run(command, env=environment, check=True, capture_output=True)
     method = Finetune(checkpoint=str(plain), **USUAL)
     expected = method.fit(TRAIN, VALIDATION, workdir=alone).predict_proba(VALIDATION.texts)

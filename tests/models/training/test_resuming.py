@@ -107,7 +107,7 @@ def test_ended_at_any_write_it_goes_on_to_the_same_end(
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("number", [1, 2, 11, -1])
-def test_a_signal_ends_it_with_a_checkpoint(
+def test_a_signal_ends_it_with_a_resume_point(
     sent: signal.Signals,
     number: int,
     checkpoint: Path,
@@ -157,7 +157,7 @@ def test_a_full_disk_does_not_end_it(
     assert same(outcome.weights, whole[0].weights)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
     assert [message.split(",")[0] for message in caplog.messages] == [
-        f"The disk is full: the checkpoint of step {step} could not be written" for step in (4, 6)
+        f"The disk is full: the resume point of step {step} could not be written" for step in (4, 6)
     ]
     check_equal(trained(checkpoint, tmp_path, **OPTIONS), tmp_path, whole)
 
@@ -168,7 +168,7 @@ def test_a_signal_on_a_full_disk_says_what_is_lost(
     fill_disk(monkeypatch, from_save=1)
     sentence = (
         "SIGTERM stopped the training after step 1 of 6. The same command goes on from the "
-        "beginning, since no checkpoint could be written."
+        "beginning, since no resume point could be written."
     )
     hook = at_forward(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match=f"^{re.escape(sentence)}$"):
@@ -249,7 +249,7 @@ def test_another_run_does_not_go_on_from_it(
     with pytest.raises(RunError) as refused:
         trained(checkpoint, tmp_path, **{**OPTIONS, **changed})
     sentence = (
-        f"The checkpoint in {re.escape(str(tmp_path))}/checkpoints belongs to another run: {key} "
+        f"The resume point in {re.escape(str(tmp_path))}/checkpoints belongs to another run: {key} "
         f"is {re.escape(there or '')}{'' if there else r'.{18}'} there and "
         f"{re.escape(here or '')}{'' if here else r'.{18}'} here. Go back to how it was, or "
         r"delete that folder to begin anew\."
@@ -267,7 +267,7 @@ def test_how_often_it_is_saved_may_change(
     assert same(outcome.weights, whole[0].weights)
 
 
-def test_every_epoch_ends_with_a_checkpoint_where_the_last_is_old(
+def test_every_epoch_ends_with_a_resume_point_where_the_last_is_old(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"epochs": 2, "checkpoint_minutes": 0, "keep_checkpoints": 99}

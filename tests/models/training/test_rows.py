@@ -22,19 +22,14 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
 @pytest.mark.parametrize("rows", [0, 1, 30])
 @pytest.mark.parametrize("long_text", ["head", "chunks"])
 def test_rows_are_what_the_reader_reads(
-    rows: int,
-    long_text: LongText,
-    tokenizer: TextTokenizer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    rows: int, long_text: LongText, tokenizer: TextTokenizer, tmp_path: Path
 ) -> None:
     """Of two texts at a time, too."""
     dataset = opinions(rows)
     reader = Reader(tokenizer, max_tokens=7, keep=long_text)
     encoded = reader.read(dataset.texts)
     for chunk in (2, 1024):
-        monkeypatch.setattr("pollice.models.training.rows._CHUNK_ROWS", chunk)
-        found = read_rows(reader, dataset, tmp_path, "tokenizing")
+        found = read_rows(reader, dataset, tmp_path, "tokenizing", chunk_rows=chunk)
         assert [tokens.tolist() for tokens in map(np.asarray, found.tokens)] == encoded.tokens
         assert found.lengths.tolist() == encoded.lengths.tolist()
         texts = range(rows) if found.owners is None else found.owners.tolist()

@@ -90,7 +90,9 @@ class LabelPrompt:
     @property
     def sha256(self) -> str:
         """The hash of all that is asked but the text: equal hashes ask the same."""
-        content = json.dumps([asdict(self.pieces), self.settings.max_tokens, self.settings.keep])
+        content = json.dumps(
+            [asdict(self.pieces), self.settings.max_tokens, self.settings.long_text]
+        )
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
@@ -107,7 +109,9 @@ class LabelPrompt:
     ) -> tuple[list[list[int]], list[int]]:
         """Return the tokens of each text, cut, and how many there were before."""
         encoded = tokenizer.encode_texts([without_control_words(text) for text in texts])
-        kept = [cut(tokens, self.settings.max_tokens, self.settings.keep) for tokens in encoded]
+        kept = [
+            cut(tokens, self.settings.max_tokens, self.settings.long_text) for tokens in encoded
+        ]
         return kept, [len(tokens) for tokens in encoded]
 
     def check_room(self, checkpoint: Path) -> None:
@@ -135,6 +139,17 @@ class LabelPrompt:
             pieces=_pieces(content["pieces"]),
             settings=ReadingOptions(**content["settings"]),
         )
+
+
+def ready_tokenizer(checkpoint: Path) -> TextTokenizer:
+    """Return a checkpoint's tokenizer, with all made that its first text needs.
+
+    Use it before the weights are loaded: its words as JSON take hundreds of MiB for a moment. Left
+    to the first text, they would come on top of the weights, and once for each thread that asks.
+    """
+    tokenizer = TextTokenizer(checkpoint)
+    tokenizer.encode_texts([""])
+    return tokenizer
 
 
 def first_tokens(pieces: Pieces) -> Pieces:

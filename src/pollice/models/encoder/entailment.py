@@ -156,7 +156,9 @@ class EntailmentModel:
     def read(self, texts: Sequence[str]) -> tuple[LabelScores, list[int]]:
         """Return the scores, and the tokens of each text before it was cut."""
         encoded = self._tokenizer.encode_texts(texts)
-        kept = [cut(tokens, self.settings.max_tokens, self.settings.keep) for tokens in encoded]
+        kept = [
+            cut(tokens, self.settings.max_tokens, self.settings.long_text) for tokens in encoded
+        ]
         pairs = [
             self._pairing.pair(tokens, hypothesis)
             for tokens in kept

@@ -34,7 +34,7 @@ class TextEncoder:
         self.model = load_encoder(checkpoint, dtype=dtype, device=device)
         check_max_tokens(self.model, settings.max_tokens)
         self._reader = Reader(
-            TextTokenizer(checkpoint), max_tokens=settings.max_tokens, keep=settings.keep
+            TextTokenizer(checkpoint), max_tokens=settings.max_tokens, keep=settings.long_text
         )
 
     @torch.inference_mode()

@@ -6,23 +6,18 @@ Knows nothing about training.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import datasets
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pollice.data.dataset import Dataset
 from pollice.models.batching import padded
 from pollice.models.causal.label_prompt import LabelPrompt
 from pollice.models.causal.prompts import Ending
+from pollice.models.hugging_face.rows import IGNORED
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.training.rows import Rows
-
-IGNORED = -100
-"""The label of a token, or of a row, that nothing is learned from."""
 
 
 def deal_questions(labels: Sequence[str], questions: int, *, seed: int) -> list[int]:
@@ -47,26 +42,6 @@ class AskedRows(Rows):
     """The question that each row is asked, ``(rows,)``."""
     word_lengths: Sequence[int]
     """The tokens of each row's last word, ``(rows,)``."""
-
-    def table(self, order: Sequence[int] | NDArray[np.int64]) -> datasets.Dataset:
-        """Return the rows in an order, as SFTTrainer takes them.
-
-        The columns are ``input_ids``; ``labels``, `IGNORED` but for the word; and the numbers of
-        the row's ``question`` and label, ``code``.
-        """
-        rows = [self._row(int(row)) for row in order]
-        columns = ("input_ids", "labels", "question", "code")
-        return datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in columns})
-
-    def _row(self, row: int) -> dict[str, Any]:
-        tokens = [int(token) for token in self.tokens[row]]
-        asked = len(tokens) - self.word_lengths[row]
-        return {
-            "input_ids": tokens,
-            "labels": [IGNORED] * asked + tokens[asked:],
-            "question": self.questions[row],
-            "code": int(self.codes[row]),
-        }
 
 
 def ask_rows(
@@ -105,29 +80,34 @@ def ask_rows(
 class AskedCollator:
     """Pads a batch to its longest row, on the right: no row sees the padding."""
 
-    def __init__(self, pad: int) -> None:
+    def __init__(self, pad: int, rows: AskedRows) -> None:
         self._pad = pad
+        self._rows = rows
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Return `AskedRows.table`'s columns and ``attention_mask``; for no rows, an ignored one.
+    def __call__(self, items: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
+        """Return ``input_ids``, ``attention_mask`` and three more; for no rows, an ignored one.
 
-        A process whose share of a small step is empty must still take part in it.
+        ``labels`` is `IGNORED` but for the word; ``question`` and ``code`` are numbers of the
+        row's question and label. A process whose share of a small step is empty must still take
+        part in it.
         """
-        nothing = {"input_ids": [0], "labels": [IGNORED], "question": 0, "code": IGNORED}
-        rows = rows or [nothing]
-        longest = max(len(row["input_ids"]) for row in rows)
-        ones = [[1] * len(row["input_ids"]) for row in rows]
+        numbers = [item["row"] for item in items]
+        tokens = [[int(token) for token in self._rows.tokens[row]] for row in numbers] or [[0]]
+        words = [self._rows.word_lengths[row] for row in numbers] or [0]
+        labels = [
+            [IGNORED] * (len(row) - word) + row[len(row) - word :]
+            for row, word in zip(tokens, words, strict=True)
+        ]
+        longest = max(len(row) for row in tokens)
         return {
-            "input_ids": _tensor([row["input_ids"] for row in rows], longest, self._pad),
-            "attention_mask": _tensor(ones, longest, 0),
-            "labels": _tensor([row["labels"] for row in rows], longest, IGNORED),
-            "question": torch.tensor([row["question"] for row in rows]),
-            "code": torch.tensor([row["code"] for row in rows]),
+            "input_ids": torch.from_numpy(padded(tokens, longest, self._pad)),
+            "attention_mask": torch.from_numpy(
+                padded([[1] * len(row) for row in tokens], longest, 0)
+            ),
+            "labels": torch.from_numpy(padded(labels, longest, IGNORED)),
+            "question": torch.tensor([self._rows.questions[row] for row in numbers] or [0]),
+            "code": torch.tensor([int(self._rows.codes[row]) for row in numbers] or [IGNORED]),
         }
-
-
-def _tensor(rows: Sequence[Sequence[int]], length: int, fill: int) -> Tensor:
-    return torch.from_numpy(padded(rows, length, fill))
 
 
 def predicting_positions(labels: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
-"""Labelled rows as transformers' Trainer wants them: data sets, an order that is drawn, padding.
+"""Labelled rows as transformers' Trainer wants them: an order that is drawn, and padding.
 
 Knows nothing about training.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from pollice.models.encoder.reader import Reader
 from pollice.models.hugging_face.options import TrainerOptions
@@ -22,19 +22,9 @@ IGNORED = -100
 """The label of a row that counts for nothing."""
 
 
-class RowDataset(Dataset[Mapping[str, Any]]):
-    """Rows in an order of ours; by default in their own."""
-
-    def __init__(self, rows: Rows, order: Indices | None = None) -> None:
-        self.rows = rows
-        self.order = np.arange(len(rows)) if order is None else order
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, number: int) -> Mapping[str, Any]:
-        row = int(self.order[number])
-        return {"tokens": self.rows.tokens[row], "label": int(self.rows.codes[row])}
+def row_numbers(order: Iterable[int]) -> Dataset:
+    """Return row numbers as a data set, which SFTTrainer wants; a collator looks the rows up."""
+    return Dataset.from_dict({"row": [int(row) for row in order]})
 
 
 def longest_first(rows: Rows) -> Indices:
@@ -45,17 +35,19 @@ def longest_first(rows: Rows) -> Indices:
 class Collator:
     """Pads a batch to its longest row."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, rows: Rows) -> None:
         self._reader = reader
+        self._rows = rows
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, items: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
         """Return ``input_ids``, ``attention_mask`` and ``labels``; for no rows one to be ignored.
 
         A process whose share of a small step is empty must still take part in it.
         """
-        rows = rows or [{"tokens": [0], "label": IGNORED}]
-        batch = self._reader.pad([row["tokens"] for row in rows], torch.device("cpu"), align=False)
-        return {**batch, "labels": torch.tensor([row["label"] for row in rows])}
+        tokens = [self._rows.tokens[item["row"]] for item in items] or [[0]]
+        labels = [int(self._rows.codes[item["row"]]) for item in items] or [IGNORED]
+        batch = self._reader.pad(tokens, torch.device("cpu"), align=False)
+        return {**batch, "labels": torch.tensor(labels)}
 
 
 class StepSampler(Sampler[list[int]]):

@@ -1,73 +1,70 @@
-"""The training step of transformers' Trainer: its rows, its loss, and what it does without memory.
+"""The training step of transformers' Trainer: its rows, and what it does without memory.
 
-Knows nothing about epochs, evaluation and checkpoints.
+Knows nothing about losses, evaluation and resume points.
 """
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PrinterCallback, Trainer
+from transformers import EvalPrediction, PrinterCallback, Trainer
 
 from pollice.errors import MemoryPlanError
-from pollice.models.encoder.reader import Reader
-from pollice.models.hugging_face.options import TrainerOptions, training_arguments
-from pollice.models.hugging_face.rows import (
-    IGNORED,
-    Collator,
-    RowDataset,
-    StepSampler,
-    longest_first,
-)
+from pollice.models.hugging_face.arguments import OneGpuArguments, training_arguments
+from pollice.models.hugging_face.options import TrainerOptions
+from pollice.models.hugging_face.rows import StepSampler, longest_first, row_numbers
 from pollice.models.pretrained.devices import resolve_device
+from pollice.models.training.job import Job
+from pollice.models.training.out_of_memory import take_step
 from pollice.models.training.peers import connect
 from pollice.models.training.rows import Rows
 
-logger = logging.getLogger("pollice")
-
-_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is trained on, how, and where its log and checkpoints lie."""
-
-    options: TrainerOptions
-    reader: Reader
-    train: Rows
-    validation: Rows
-    identity: Mapping[str, Any]
-    """What a checkpoint must share with this run."""
-    workdir: Path
-
 
 class StepTrainer(Trainer):
-    """Trainer whose steps shrink to fit memory; several processes share one batch."""
+    """Trainer whose steps shrink to fit memory; several processes share one batch.
 
-    model: PreTrainedModel
-    train_dataset: RowDataset
+    Stands before `SFTTrainer` among the bases of a class: it replaces what both have.
+
+    Args:
+        job: What is trained on, and where.
+        collate: Makes the collator of some rows.
+        kind: The class of the arguments.
+        arguments: More of them than the options say.
+        options: What Trainer is made of besides.
+    """
+
+    model: Any
+    train_dataset: Any
     lr_scheduler: Any
 
-    def __init__(self, model: PreTrainedModel, job: Job, **options: Any) -> None:
+    def __init__(
+        self,
+        job: Job[TrainerOptions],
+        collate: Callable[[Any], Any],
+        kind: type[OneGpuArguments],
+        arguments: Mapping[str, Any],
+        **options: Any,
+    ) -> None:
         self.peers = connect(resolve_device(job.options.device))
         evaluates = len(job.validation) > 0
-        arguments = training_arguments(job.options, job.workdir, self.peers, evaluates=evaluates)
         super().__init__(
-            model=model,
-            args=arguments,
-            data_collator=Collator(job.reader),
-            train_dataset=RowDataset(job.train),
-            eval_dataset=RowDataset(job.validation, longest_first(job.validation)),
-            compute_loss_func=self._loss,
+            args=training_arguments(
+                kind, job.options, job.workdir, self.peers, evaluates=evaluates, **arguments
+            ),
+            data_collator=collate(job.validation),
+            train_dataset=row_numbers(range(len(job.train))),
+            eval_dataset=row_numbers(longest_first(job.validation)) if evaluates else None,
+            compute_metrics=partial(_judge, job.validation),
             **options,
         )
         self.remove_callback(PrinterCallback)
         self.job = job
+        self._collate_training = collate(job.train)
         self.sampler = StepSampler(job.train.lengths, job.options, self.peers)
         self.parts = 1
         """The parts in which a micro-batch goes through the model."""
@@ -83,16 +80,22 @@ class StepTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return this process's micro-batches; the order depends on seed and epoch alone."""
         return DataLoader(
-            self.train_dataset, batch_sampler=self.sampler, collate_fn=self.data_collator
+            self.train_dataset, batch_sampler=self.sampler, collate_fn=self._collate_training
         )
 
-    def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
-        """Return the sum of the rows' losses over the rows of the whole step."""
-        logits = outputs.logits.float()
-        if self.model.training:
-            self.step_right += (logits.argmax(dim=-1) == labels).sum()
-        total = nn.functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
-        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+    def epoch_facts(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return what training.jsonl says of an epoch's validation rows; without rows, nothing.
+
+        Args:
+            epoch: Its number, from 1.
+            metrics: What Trainer's evaluation found.
+        """
+        if not metrics:
+            return {}
+        return {
+            "validation_loss": metrics["eval_log_loss"],
+            "validation_accuracy": metrics["eval_accuracy"],
+        }
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -101,37 +104,30 @@ class StepTrainer(Trainer):
 
         Processes share their gradients at a step's end, when all of them have got through.
         """
-        self._batches.append(self._prepare_inputs(inputs))
-        loss = self._learn(model, self._batches[-1:], num_items_in_batch)
-        while self.peers.largest(int(loss is None)):
-            self._halve()
-            model.zero_grad()
-            self.step_right = 0
-            loss = self._learn(model, self._batches, num_items_in_batch)
-        assert loss is not None
+        self._batches.append(inputs)
+        loss = take_step(
+            lambda: self._learn(model, self._batches[-1:], num_items_in_batch),
+            lambda: self._learn(model, self._batches, num_items_in_batch),
+            partial(self._shrink, model),
+            step=self.state.global_step + 1,
+            peers=self.peers,
+        )
         if self.accelerator.sync_gradients:
             self._batches.clear()
             self._share_gradients()
         return loss
 
-    def _learn(
-        self, model: nn.Module, batches: Sequence[dict[str, Tensor]], items: Any
-    ) -> Tensor | None:
-        """Add the batches' gradients; return the last one's loss, or None without memory for it."""
-        loss = None
-        try:
-            with self.accelerator.no_sync(model):
-                for batch in batches:
-                    loss = torch.zeros((), device=self.args.device)
-                    for part in _parts(batch, self.parts):
-                        loss += super().training_step(model, part, items)
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-            return None
+    def _learn(self, model: nn.Module, batches: Sequence[dict[str, Tensor]], items: Any) -> Tensor:
+        """Add the batches' gradients; return the last one's loss."""
+        with self.accelerator.no_sync(model):
+            for batch in batches:
+                loss = torch.zeros((), device=self.args.device)
+                for part in _parts(batch, self.parts):
+                    loss += super().training_step(model, part, items)
         return loss
 
-    def _halve(self) -> None:
+    def _shrink(self, model: nn.Module) -> str:
+        """Halve the parts, and forget what the step has learned so far."""
         rows = -(-self.job.options.batch_size // self.peers.size)
         rows = -(-rows // self.args.gradient_accumulation_steps)
         if self.parts >= rows:
@@ -141,14 +137,9 @@ class StepTrainer(Trainer):
                 "a smaller checkpoint."
             )
         self.parts = min(rows, 2 * self.parts)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        logger.warning(
-            "Step %d did not fit into memory: it is repeated, and from here on a step goes "
-            "through the model in %d parts.",
-            self.state.global_step + 1,
-            self.micro_batches,
-        )
+        model.zero_grad()
+        self.step_right = 0
+        return f"in {self.micro_batches} passes"
 
     def _share_gradients(self) -> None:
         """Give all processes the mean of their gradients: Trainer has multiplied each loss."""
@@ -174,5 +165,10 @@ def _parts(batch: dict[str, Tensor], parts: int) -> Iterator[dict[str, Tensor]]:
         }
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    return any(words in str(error) for words in _MEMORY_WORDS)
+def _judge(held_out: Rows, prediction: EvalPrediction) -> dict[str, float]:
+    """Return log loss and accuracy of the texts, whose rows were read longest first."""
+    logits = np.asarray(prediction.predictions, float)
+    table = np.empty(logits.shape)
+    table[longest_first(held_out)] = log_softmax(logits, axis=1)
+    loss, accuracy = held_out.judge(table)
+    return {"log_loss": loss, "accuracy": accuracy}

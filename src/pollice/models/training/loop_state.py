@@ -1,11 +1,11 @@
-"""What a checkpoint of our training loop holds: weights, optimizer, best epoch and position.
+"""What a resume point of our training loop holds: weights, optimizer, best epoch and position.
 
 Knows nothing about how they change.
 """
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,7 @@ from transformers import PreTrainedModel
 from pollice.models.training.layers import parameter_groups
 from pollice.models.training.optimizers import adamw, state_tensors, state_value
 from pollice.models.training.options import TrainingOptions
-from pollice.models.training.rows import Rows
 
-# Options that leave the numbers as they are, but for rounding.
-_FREE = frozenset(
-    (
-        *("recipe", "checkpoint", "device", "dtype", "batch_tokens", "compile"),
-        "paged_optimizer",
-        *("checkpoint_minutes", "checkpoint_steps", "keep_checkpoints"),
-    )
-)
 _WEIGHTS, _BEST, _OPTIMIZER = (
     f"{name}.safetensors" for name in ("weights", "best_weights", "optimizer")
 )
@@ -83,7 +74,7 @@ class TrainingState:
             self.weights[name].copy_(value)
 
     def save(self, folder: Path) -> None:
-        """Write all but the position, which the checkpoint's manifest holds."""
+        """Write all but the position, which the resume point's manifest holds."""
         save_file(dict(self.weights), folder / _WEIGHTS)
         save_file(self._moments(), folder / _OPTIMIZER)
         if self.best_weights:
@@ -126,23 +117,11 @@ def new_state(model: PreTrainedModel, options: TrainingOptions) -> TrainingState
     )
 
 
-def identity_of(
-    model: PreTrainedModel, options: TrainingOptions, train: Rows, validation: Rows
-) -> dict[str, Any]:
-    """Return what a run must share with a checkpoint to go on from it."""
+def weights_sha256(model: PreTrainedModel) -> str:
+    """Return a hash of all weights by their names, as training begins with them."""
     digest = hashlib.sha256()
     for name, weight in model.state_dict().items():
         digest.update(name.encode())
+        # As bytes, whatever the data type: NumPy has no bfloat16.
         digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    values = asdict(options)
-    return {
-        "label_names": list((model.config.id2label or {}).values()),
-        "training rows": train.sha256()[:16],
-        "validation rows": validation.sha256()[:16],
-        "first weights": digest.hexdigest()[:16],
-        **{
-            option.name: values[option.name]
-            for option in fields(TrainingOptions)
-            if option.name not in _FREE
-        },
-    }
+    return digest.hexdigest()

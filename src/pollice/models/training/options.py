@@ -1,4 +1,4 @@
-"""The options that several methods share: how texts go through a model, how an encoder is trained.
+"""The options of training: those that every trained method has, and those of our own loop.
 
 Knows nothing about any one method.
 """
@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from pollice.method import OPTIONS
-from pollice.models.pretrained.options import ClassifierOptions
+from pollice.method import NO_EFFECT, NOT_COMPARED, OPTIONS, formerly
+from pollice.models.pretrained.options import ClassifierOptions, renamed
 
 Recipe = Literal["default", "report"]
 Select = Literal["log_loss", "accuracy", "last"]
@@ -40,8 +40,13 @@ _REPORT: Mapping[str, Any] = MappingProxyType(
 )
 
 
-def with_recipe(given: Any, report: Mapping[str, Any]) -> Any:
-    """Return what an options' class was given; with recipe="report", the rest is the report's."""
+def with_recipe(kind: type[Any], given: Any, report: Mapping[str, Any]) -> Any:
+    """Return what a class of options was given; with recipe="report", the rest is the report's.
+
+    An option given by an older name is renamed first: else the report's value would stand beside
+    it.
+    """
+    given = renamed(kind, given)
     options = given.kwargs if isinstance(given, ArgsKwargs) else given
     if not isinstance(options, Mapping) or options.get("recipe") != "report":
         return given
@@ -54,17 +59,30 @@ class OptimizerOptions:
 
     optimizer_bits: Literal[32, 8] = 32
     """Of each number of AdamW's state; 8 takes a quarter of the memory, and bitsandbytes."""
-    paged_optimizer: bool = False
+    paged_optimizer: bool = Field(default=False, json_schema_extra=NO_EFFECT)
     """Whether a GPU may move the optimizer's state to the host's memory; needs bitsandbytes."""
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class TrainingOptions(OptimizerOptions, ClassifierOptions):
+class SavingOptions:
+    """How often training writes a resume point, which an interrupted run goes on from."""
+
+    checkpoint_steps: int | None = Field(
+        default=None, ge=1, json_schema_extra={**NO_EFFECT, **formerly(none=0)}
+    )
+    """A resume point is written every so many steps, too; none: only where the method does so by
+    itself, as at the end of an epoch."""
+    keep_checkpoints: int = Field(default=1, ge=1, json_schema_extra=NO_EFFECT)
+    """How many resume points stay on disk: the newest ones."""
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class TrainingOptions(SavingOptions, OptimizerOptions, ClassifierOptions):
     """Options of every method that trains an encoder with our own loop."""
 
-    recipe: Recipe = "default"
+    recipe: Recipe = Field(default="default", json_schema_extra=NOT_COMPARED)
     """report: the settings of the study that pollice grew from, wherever no other is given."""
-    checkpoint: str = "minilm"
+    checkpoint: str = Field(default="minilm", json_schema_extra=NOT_COMPARED)
     """A catalogue name, a folder, or hub:owner/name@revision."""
     epochs: int | None = Field(default=None, ge=1)
     """How often every training row is seen; the best epoch on validation is kept. none: 3 times,
@@ -86,7 +104,7 @@ class TrainingOptions(OptimizerOptions, ClassifierOptions):
     go than the encoder's; none: learning_rate."""
     batch_size: int = Field(default=16, ge=1)
     """Rows of a training step."""
-    micro_batch_tokens: int = Field(default=4096, ge=1)
+    micro_batch_tokens: int = Field(default=4096, ge=1, json_schema_extra=NO_EFFECT)
     """The most tokens, padding counted, that go through the model at once in training; a step of
     more is taken in several passes, and learns the same."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -107,22 +125,18 @@ class TrainingOptions(OptimizerOptions, ClassifierOptions):
     """The lowest layers that do not learn, nor do the embeddings below them."""
     lora_rank: int | None = Field(default=None, ge=1)
     """The rank of a LoRA adapter that is trained instead of the encoder, then merged into it."""
-    compile: bool = False
+    compile: bool = Field(default=False, json_schema_extra=NO_EFFECT)
     """Whether torch.compile makes the model faster, after minutes of preparation."""
-    checkpoint_minutes: float = Field(default=5.0, ge=0)
-    """The most minutes of work that a killed process loses: so often a checkpoint is written,
+    checkpoint_minutes: float = Field(default=5.0, ge=0, json_schema_extra=NO_EFFECT)
+    """The most minutes of work that a killed process loses: so often a resume point is written,
     and at an epoch's end where the last is older than a tenth of it."""
-    checkpoint_steps: int | None = Field(default=None, ge=1)
-    """A checkpoint is written after so many steps, too."""
-    keep_checkpoints: int = Field(default=1, ge=1)
-    """The newest checkpoints that are kept."""
     seed: int = Field(default=0, ge=0)
     """Draws the new head, the order of rows and dropout."""
 
     @model_validator(mode="before")
     @classmethod
     def _follow_recipe(cls, given: Any) -> Any:
-        return with_recipe(given, _REPORT)
+        return with_recipe(cls, given, _REPORT)
 
     @model_validator(mode="after")
     def _check_patience(self) -> Self:

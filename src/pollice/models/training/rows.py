@@ -17,8 +17,6 @@ from pollice.data.dataset import Dataset
 from pollice.models.encoder.reader import Reader, TokenRow
 from pollice.system.progress import stage
 
-_CHUNK_ROWS = 1024
-
 
 class TokenTable(Sequence[NDArray[np.int32]]):
     """Rows of token ids of any length, in one array."""
@@ -83,16 +81,21 @@ class Rows:
         return float(loss), float((table.argmax(axis=1) == codes).mean())
 
 
-def read_rows(reader: Reader, dataset: Dataset, folder: Path, description: str) -> Rows:
-    """Tokenize a data set; the ids lie in a nameless file of ``folder``, not in memory."""
+def read_rows(
+    reader: Reader, dataset: Dataset, folder: Path, description: str, *, chunk_rows: int = 1024
+) -> Rows:
+    """Tokenize a data set, ``chunk_rows`` texts at a time.
+
+    The ids lie in a nameless file of ``folder``, not in memory.
+    """
     lengths: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     owners: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     with (
         tempfile.TemporaryFile(dir=folder) as file,
         stage(description, total=len(dataset)) as advance,
     ):
-        for start in range(0, len(dataset), _CHUNK_ROWS):
-            texts = dataset.texts[start : start + _CHUNK_ROWS]
+        for start in range(0, len(dataset), chunk_rows):
+            texts = dataset.texts[start : start + chunk_rows]
             encoded = reader.read(texts)
             np.concatenate(encoded.tokens, dtype=np.int32, casting="unsafe").tofile(file)
             lengths.append(encoded.lengths)

@@ -1,6 +1,7 @@
-"""The tensors of a Trainer's checkpoint: weights, optimizer and random numbers, as safetensors.
+"""The tensors of a Trainer's resume point: weights, optimizer and random numbers, as safetensors.
 
-Knows nothing about when they are saved. transformers would pickle the last two.
+Knows nothing about when they are saved. transformers would pickle the last two, and nothing here
+is ever unpickled.
 """
 
 import random
@@ -14,6 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pollice.models.training.optimizers import state_tensors, state_value
+
+_RANDOM = "random.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
 
 
 def random_states() -> dict[str, Tensor]:
@@ -36,6 +40,7 @@ def set_random_states(states: Mapping[str, Tensor]) -> None:
     """Set the generators as `random_states` found them."""
     gauss, position, has_gauss, cached = states["numbers"].tolist()
     words = tuple(states["python"].tolist())
+    # Python and NumPy draw normal numbers in pairs and keep the second; NaN says that none is kept.
     random.setstate((3, words, None if gauss != gauss else gauss))
     keys = states["numpy"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))
@@ -44,10 +49,6 @@ def set_random_states(states: Mapping[str, Tensor]) -> None:
     if gpus and torch.cuda.is_available():
         for name in gpus:
             torch.cuda.set_rng_state(states[name], int(name.removeprefix("cuda.")))
-
-
-_RANDOM = "random.safetensors"
-_OPTIMIZER = "optimizer.safetensors"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -1,10 +1,9 @@
-"""Checkpoints of a training run: complete or not there, newest kept, never of another run.
+"""Resume points: what an interrupted training goes on from, each complete or not there at all.
 
-Knows nothing about what is trained: a function writes the files.
+Knows nothing about what is trained: a function writes the files, and another module compares runs.
 """
 
 import errno
-import json
 import logging
 import re
 import shutil
@@ -19,16 +18,21 @@ from pollice.system.folders import file_sha256, new_folder, read_manifest, write
 
 logger = logging.getLogger("pollice")
 
+FOLDER = "checkpoints"
+"""In a method's work folder. It keeps the name that resume points had before: runs which an older
+version began go on from it."""
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _NAME = re.compile(r"step-(\d{8,})(?:-(\d+))?")
+# A full disk: by number where the system says it, else in the words of safetensors and torch.save.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_FULL_WORDS = ("No space left on device", "iostream error")  # safetensors says so, and torch.save
+_FULL_WORDS = ("No space left on device", "iostream error")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A complete checkpoint."""
+class ResumePoint:
+    """A complete resume point."""
 
     folder: Path
     step: int
@@ -36,10 +40,11 @@ class Checkpoint:
     identity: Mapping[str, Any]
     """What must be the same where it is read."""
     facts: Mapping[str, Any]
+    """Whatever else its writer needs to know."""
 
 
-class CheckpointStore:
-    """A folder of complete checkpoints, of which the newest are kept."""
+class ResumePointStore:
+    """A folder of complete resume points, of which the newest are kept."""
 
     def __init__(self, folder: Path, *, keep: int = 1) -> None:
         self._folder = folder
@@ -56,7 +61,7 @@ class CheckpointStore:
         """Let ``write`` fill a temporary folder, publish it, then delete the oldest ones.
 
         Returns:
-            The checkpoint's folder; None where the disk is full: the older ones stay.
+            Its folder; None where the disk is full: the older ones stay.
         """
         folder = self._free_name(step)
         try:
@@ -73,8 +78,8 @@ class CheckpointStore:
             shutil.rmtree(old)
         return folder
 
-    def latest(self) -> Checkpoint | None:
-        """Return the newest complete checkpoint; delete what is damaged or half written."""
+    def latest(self) -> ResumePoint | None:
+        """Return the newest complete resume point; delete what is damaged or half written."""
         leftovers = sorted(self._folder.glob(".*")) if self._folder.is_dir() else []
         faults = dict.fromkeys(leftovers, "was never finished")
         found = None
@@ -83,7 +88,7 @@ class CheckpointStore:
             if fault is None:
                 manifest = read_manifest(folder)
                 facts = {key: manifest[key] for key in ("step", "identity", "facts")}
-                found = Checkpoint(folder=folder, **facts)
+                found = ResumePoint(folder=folder, **facts)
                 break
             faults[folder] = fault
         if faults:
@@ -91,11 +96,11 @@ class CheckpointStore:
         return found
 
     def _folders(self) -> list[Path]:
-        """Return the published checkpoints, the newest first."""
+        """Return the published resume points, the newest first."""
         return [path for *_, path in sorted(self._numbered(), reverse=True)]
 
     def _numbered(self) -> list[tuple[int, int, Path]]:
-        """Return the step of each checkpoint, its number among those of the step, its folder."""
+        """Return the step of each resume point, its number among those of the step, its folder."""
         if not self._folder.is_dir():
             return []
         named = [(_NAME.fullmatch(path.name), path) for path in self._folder.iterdir()]
@@ -112,14 +117,14 @@ class CheckpointStore:
     def _say_full(self, step: int) -> None:
         kept = self._folders()
         logger.warning(
-            "The disk is full: the checkpoint of step %d could not be written, and %s. "
+            "The disk is full: the resume point of step %d could not be written, and %s. "
             "Training goes on; free some space in %s.",
             step,
             f"{kept[0].name} is kept" if kept else "there is none before it",
             self._folder,
         )
 
-    def _clear(self, faults: Mapping[Path, str], found: Checkpoint | None) -> None:
+    def _clear(self, faults: Mapping[Path, str], found: ResumePoint | None) -> None:
         logger.warning(
             "In %s %s: deleted; training goes on from %s.",
             self._folder,
@@ -131,7 +136,7 @@ class CheckpointStore:
 
 
 def _fault(folder: Path) -> str | None:
-    """Return what a published checkpoint lacks; None: nothing."""
+    """Return what a published resume point lacks; None: nothing."""
     try:
         manifest = read_manifest(folder)
     except RunError:
@@ -149,24 +154,3 @@ def _is_full(error: BaseException | None) -> bool:
     said = isinstance(error, OSError) and error.errno in _FULL
     said = said or any(words in str(error) for words in _FULL_WORDS)
     return said or _is_full(error.__cause__ or error.__context__)
-
-
-def check_identity(found: Mapping[str, Any], wanted: Mapping[str, Any], place: Path) -> None:
-    """Refuse a checkpoint of other rows, options or weights.
-
-    Args:
-        found: The identity in the checkpoint.
-        wanted: The identity of the run that would go on from it.
-        place: The folder that is to be deleted to begin anew.
-
-    Raises:
-        RunError: the first field that differs, with both values.
-    """
-    plain = json.loads(json.dumps(dict(wanted)))
-    for key in {**plain, **found}:
-        there, here = found.get(key, "not set"), plain.get(key, "not set")
-        if there != here:
-            raise RunError(
-                f"The checkpoint in {place} belongs to another run: {key} is {there!r} there and "
-                f"{here!r} here. Go back to how it was, or delete that folder to begin anew."
-            )

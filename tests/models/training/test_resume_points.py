@@ -1,24 +1,17 @@
-"""The newest complete checkpoint is found whatever happened to the others."""
+"""The newest complete resume point is found whatever happened to the others."""
 
 import errno
-import json
 import logging
-import random
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from killing import killed_at_change
-from pollice.errors import RunError
-from pollice.models.training.checkpoints import CheckpointStore, check_identity
-from pollice.models.training.tensors import random_states, set_random_states
+from pollice.models.training.resume_points import ResumePointStore
 
 IDENTITY: Mapping[str, Any] = {"rows": "abc", "batch_size": 16}
 
@@ -32,7 +25,7 @@ def writing(step: int) -> Callable[[Path], None]:
     return write
 
 
-def publish(store: CheckpointStore, step: int) -> Path:
+def publish(store: ResumePointStore, step: int) -> Path:
     folder = store.publish(step, writing(step), identity=IDENTITY, facts={"epoch": step / 2})
     assert folder is not None
     return folder
@@ -47,8 +40,8 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_what_was_published_is_found(tmp_path: Path) -> None:
-    folder = publish(CheckpointStore(tmp_path / "checkpoints"), 12)
-    found = CheckpointStore(tmp_path / "checkpoints").latest()
+    folder = publish(ResumePointStore(tmp_path / "checkpoints"), 12)
+    found = ResumePointStore(tmp_path / "checkpoints").latest()
     assert found is not None
     assert (found.folder, found.step, found.identity) == (folder, 12, IDENTITY)
     assert found.facts == {"epoch": 6.0}
@@ -56,21 +49,21 @@ def test_what_was_published_is_found(tmp_path: Path) -> None:
     assert (folder / "state" / "optimizer").read_text() == "optimizer of 12"
 
 
-def test_without_checkpoints_there_is_none(tmp_path: Path) -> None:
-    assert CheckpointStore(tmp_path / "checkpoints").latest() is None
+def test_without_resume_points_there_is_none(tmp_path: Path) -> None:
+    assert ResumePointStore(tmp_path / "checkpoints").latest() is None
     assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("keep", [1, 2])
 def test_the_newest_are_kept(tmp_path: Path, keep: int) -> None:
-    store = CheckpointStore(tmp_path, keep=keep)
+    store = ResumePointStore(tmp_path, keep=keep)
     for step in (2, 9, 10, 200_000_000):
         publish(store, step)
     assert names(tmp_path) == ["step-00000010", "step-200000000"][-keep:]
 
 
 def test_older_ones_are_deleted_after_the_new_one_is_there(tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path)
+    store = ResumePointStore(tmp_path)
     publish(store, 1)
 
     def write(folder: Path) -> None:
@@ -83,7 +76,7 @@ def test_older_ones_are_deleted_after_the_new_one_is_there(tmp_path: Path) -> No
 
 def test_a_step_can_be_published_again(tmp_path: Path) -> None:
     """Names rise, so that the newest is the last even when the ones before it are gone."""
-    store = CheckpointStore(tmp_path)
+    store = ResumePointStore(tmp_path)
     for content in range(4):
         again = store.publish(3, writing(content), identity=IDENTITY)
         found = store.latest()
@@ -119,10 +112,10 @@ def shorten_manifest(folder: Path) -> None:
         (shorten_manifest, "lacks a file or part of one"),
     ],
 )
-def test_a_damaged_checkpoint_is_passed_over_and_named(
+def test_a_damaged_resume_point_is_passed_over_and_named(
     damage: Callable[[Path], None], fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = CheckpointStore(tmp_path, keep=2)
+    store = ResumePointStore(tmp_path, keep=2)
     publish(store, 1)
     damage(publish(store, 2))
     found = store.latest()
@@ -138,7 +131,7 @@ def test_a_leftover_is_deleted_and_named(tmp_path: Path, caplog: pytest.LogCaptu
     leftover = tmp_path / ".step-00000002.77.partial"
     leftover.mkdir()
     (leftover / "weights").write_text("half of it")
-    assert CheckpointStore(tmp_path).latest() is None
+    assert ResumePointStore(tmp_path).latest() is None
     assert said(caplog) == [
         f"In {tmp_path} .step-00000002.77.partial was never finished: deleted; "
         "training goes on from the beginning."
@@ -147,10 +140,10 @@ def test_a_leftover_is_deleted_and_named(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize("older", [True, False])
-def test_a_full_disk_leaves_the_older_checkpoint(
+def test_a_full_disk_leaves_the_older_resume_point(
     older: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = CheckpointStore(tmp_path)
+    store = ResumePointStore(tmp_path)
     if older:
         publish(store, 1)
 
@@ -162,7 +155,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(
     assert names(tmp_path) == (["step-00000001"] if older else [])
     kept = "step-00000001 is kept" if older else "there is none before it"
     assert said(caplog) == [
-        f"The disk is full: the checkpoint of step 2 could not be written, and {kept}. "
+        f"The disk is full: the resume point of step 2 could not be written, and {kept}. "
         f"Training goes on; free some space in {tmp_path}."
     ]
     publish(store, 3)
@@ -174,12 +167,12 @@ def test_other_errors_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
         raise OSError(errno.EACCES, "Permission denied")
 
     with pytest.raises(PermissionError):
-        CheckpointStore(tmp_path).publish(1, write, identity=IDENTITY)
+        ResumePointStore(tmp_path).publish(1, write, identity=IDENTITY)
     assert names(tmp_path) == []
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_save_killed_at_any_moment_leaves_a_complete_checkpoint(
+def test_a_save_killed_at_any_moment_leaves_a_complete_resume_point(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "pollice")
@@ -187,7 +180,7 @@ def test_a_save_killed_at_any_moment_leaves_a_complete_checkpoint(
     killed = True
     while killed:
         folder = tmp_path / "checkpoints"
-        store = CheckpointStore(folder)
+        store = ResumePointStore(folder)
         publish(store, 1)
         killed = killed_at_change(len(found_steps) + 1, partial(publish, store, 2))
         found = store.latest()
@@ -200,47 +193,3 @@ def test_a_save_killed_at_any_moment_leaves_a_complete_checkpoint(
     assert found_steps == sorted(found_steps)
     assert found_steps.count(1) >= 6
     assert found_steps.count(2) >= 4
-
-
-def test_the_same_identity_is_accepted(tmp_path: Path) -> None:
-    check_identity({"labels": ["a", "b"], "seed": 0}, {"labels": ("a", "b"), "seed": 0}, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "key", "there", "here"),
-    [
-        ({"rows": "abc", "batch_size": 8}, "batch_size", "16", "8"),
-        ({"rows": "xyz", "batch_size": 8}, "rows", "'abc'", "'xyz'"),
-        ({"rows": "abc"}, "batch_size", "16", "'not set'"),
-        ({**IDENTITY, "seed": 1}, "seed", "'not set'", "1"),
-    ],
-)
-def test_another_identity_is_refused_by_name(
-    wanted: Mapping[str, Any], key: str, there: str, here: str, tmp_path: Path
-) -> None:
-    sentence = (
-        f"The checkpoint in {tmp_path} belongs to another run: {key} is {there} there and {here} "
-        "here. Go back to how it was, or delete that folder to begin anew."
-    )
-    with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
-        check_identity(json.loads(json.dumps(dict(IDENTITY))), wanted, tmp_path)
-
-
-def drawn() -> list[float]:
-    return [
-        random.random(),
-        random.gauss(0, 1),
-        float(np.random.rand()),
-        float(np.random.standard_normal()),
-        *torch.rand(3).tolist(),
-    ]
-
-
-def test_the_generators_go_on_where_they_were() -> None:
-    """Drawn once before, so that each generator holds half of a pair of normal numbers."""
-    drawn()
-    states = random_states()
-    expected = [drawn(), drawn()]
-    drawn()
-    set_random_states(states)
-    assert [drawn(), drawn()] == expected
