@@ -1,5 +1,7 @@
 """A report whose every text was written by someone who wishes us ill."""
 
+from dataclasses import replace
+
 from pollice.judging.metrics import evaluate
 from pollice.judging.results import Mistake, Report
 from report_samples import method_report, predictions, report_of
@@ -27,4 +29,5 @@ def hostile_report() -> Report:
         )
         for name, table in tables.items()
     ]
-    return report_of(methods, tables)
+    report = report_of(methods, tables)
+    return replace(report, data=replace(report.data, repeated_texts={NASTY: {SCRIPT: 7}}))

@@ -54,7 +54,7 @@ class OpinionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return self
 
     def fit(self, X: Sequence[str], y: Sequence[Any]) -> Self:  # noqa: N803  # scikit-learn's name
-        """Learn from texts ``X`` and their labels ``y``, each ``(texts,)``."""
+        """Learn from texts ``X`` and their labels ``y``, each ``(texts,)``; copies count once."""
         self.classes_ = np.unique(np.asarray(y))
         names = tuple(str(label) for label in self.classes_)
         dataset = Dataset(

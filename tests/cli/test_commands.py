@@ -54,6 +54,50 @@ def test_an_experiment_file_runs_and_options_go_before_it(invoke: Invoke, tmp_pa
     assert report["methods"]["words"]["options"] == {"ngrams": 1, "seed": 4}
 
 
+def test_near_duplicates_are_told_to_be_other_texts(invoke: Invoke, tmp_path: Path) -> None:
+    """The switch goes before the experiment's file, which goes before the default."""
+    long = "a film of which much can be said by those who saw it on that day"
+    rows = "".join(f"{long} {more},pos\n" for more in ("and", "or", "but"))
+    (tmp_path / "data.csv").write_text(TABLE + rows)
+    plan = f"{DATA}[split]\nnear_duplicates = {{}}\n[methods.baseline]\n"
+    (tmp_path / "no.toml").write_text(plan.format("false"))
+    (tmp_path / "yes.toml").write_text(plan.format("true"))
+    for arguments, near in [
+        (["data", "data.csv"], 2),
+        (["data", "data.csv", "--no-near-duplicates"], 0),
+        (["compare", "no.toml", "-o", "no"], 0),
+        (["compare", "yes.toml", "--no-near-duplicates", "-o", "no"], 0),
+        (["compare", "no.toml", "--near-duplicates", "-o", "yes"], 2),
+        (["compare", "--data", "data.csv", "--method", "baseline", "-o", "yes"], 2),
+    ]:
+        code, output, error = invoke(*arguments, "--json")
+        assert code == 0, error
+        found = json.loads(output)
+        assert found.get("data", found)["near_duplicates"] == near
+
+
+def test_repeated_and_contradictory_texts_are_named(invoke: Invoke, tmp_path: Path) -> None:
+    """By the listing and by the report, with their labels; the terminal says what was left out."""
+    rows = "Nothing to add.,pos\n" * 7 + "nothing to add,neg\n" * 2
+    (tmp_path / "data.csv").write_text(TABLE + rows)
+    _, listed, _ = invoke("data", "data.csv")
+    listed = " ".join(listed.split())
+    assert "often: Nothing to add. (9 rows, 13.0%: pos 7, neg 2)" in listed
+    assert "1 texts have copies with different labels; a split takes the commonest" in listed
+    code, shown, error = invoke(
+        "compare", "--data", "data.csv", "--method", "baseline", "-o", "run"
+    )
+    assert code == 0, error
+    assert "seed 0; 8 copies of texts left out" in " ".join(shown.split())
+    written = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "- Texts of more than 2 % of the rows: “Nothing to add.” (pos 7, neg 2)\n" in written
+    assert (
+        "- Same text twice: 8 exact and 0 near duplicates; 8 copies left out, so that each text "
+        "counts once; 0 rows removed that would have leaked between the parts; 1 texts have copies "
+        "with different labels; the commonest counts\n" in written
+    )
+
+
 @pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--limit", "0"], ["--seed", "x"]])
 def test_numbers_out_of_range_are_refused(invoke: Invoke, arguments: list[str]) -> None:
     code, output, error = invoke("compare", *arguments)

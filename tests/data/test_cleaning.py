@@ -56,3 +56,13 @@ def test_cleaning_takes_time_in_proportion() -> None:
 def test_texts_of_one_normal_form_count_as_the_same() -> None:
     assert normalize("Gro\u00dfe \uff26ilm!<br />  Ja") == normalize("GROSSE film! ja")
     assert normalize("good film") != normalize("good films")
+
+
+@pytest.mark.parametrize("text", ["Fine.", "fine!!!", " fine ? ", "“fine”"[1:], "fi\u200bne…"])
+def test_final_punctuation_makes_no_other_text(text: str) -> None:
+    assert normalize(text) == "fine"
+
+
+@pytest.mark.parametrize("text", ["fine :)", "...", "?!", "fine (now)", "fine +", "fine 5%"])
+def test_marks_that_tell_stay(text: str) -> None:
+    assert normalize(text) == text

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import InstallMethod
+from conftest import InstallMethod, opinion_rows
 from pollice.data.splits import SplitOptions
 from pollice.errors import OptionError, PolliceError, RunError, SplitError
 from pollice.predictions.table import Predictions
@@ -228,11 +228,60 @@ def test_changed_data_are_refused(opinions: Path, tmp_path: Path) -> None:
     fails(
         RunError,
         lambda: run_experiment(experiment(opinions), run),
-        f"The data have changed since {run} was begun (train_sha256, validation_sha256, "
-        "test_sha256), so its finished methods cannot be compared with new ones. "
-        "Name another folder with --out.",
+        f"The data have changed since {run} was begun (test_ids_sha256, train_sha256, "
+        "validation_sha256, test_sha256), so its finished methods cannot be compared with new "
+        "ones. Name another folder with --out.",
     )
     assert inode(run) == before
+
+
+def test_what_another_drawing_began_is_judged_but_not_fitted(
+    opinions: Path, tmp_path: Path
+) -> None:
+    """The data are as they were, and so the sentence does not say that they have changed."""
+    run = tmp_path / "run"
+    run_experiment(experiment(opinions), run)
+    facts = json.loads((run / "data.json").read_text())
+    del facts["drawing"], facts["copies_left_out"]
+    facts |= {"train_sha256": "0", "test_sha256": "0", "near_duplicates": 7}
+    (run / "data.json").write_text(json.dumps(facts))
+    before = inode(run)
+    assert run_experiment(experiment(opinions), run).data.near_duplicates == 7
+    assert inode(run) == before
+    shutil.rmtree(run / "baseline")
+    fails(
+        RunError,
+        lambda: run_experiment(experiment(opinions), run),
+        f"{run} was begun by a version of pollice that drew the rows of a split in another way, so "
+        "its finished methods cannot be compared with new ones. Name another folder with --out, or "
+        "go on in this one with that version.",
+    )
+
+
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.6, 0.9])
+def test_copies_of_one_answer_take_no_accuracy(tmp_path: Path, share: float) -> None:
+    """The rows of one answer are judged as one: of the other texts as many are right as without."""
+    rows = opinion_rows(400)
+    copies = [("Nothing to add.", "pos"), ("nothing to add", "pos")] * round(
+        200 * share / (1 - share)
+    )
+    right = []
+    for number, pairs in enumerate([rows, rows + copies]):
+        source = tmp_path / f"{number}.csv"
+        source.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in pairs))
+        run_experiment(experiment(source), tmp_path / f"run-{number}")
+        table = Predictions.read(tmp_path / f"run-{number}" / "baseline" / "predictions.parquet")
+        others = {
+            row_id: gold == predicted
+            for row_id, gold, predicted in zip(
+                table.ids, table.gold or (), table.predicted, strict=True
+            )
+            if int(row_id) < len(rows)
+        }
+        assert len(table) - len(others) <= 1
+        right.append(np.mean(list(others.values())))
+    assert 0.7 < right[0] < 1
+    assert abs(right[1] - right[0]) <= 0.02
 
 
 def test_a_folder_of_something_else_is_refused(opinions: Path, tmp_path: Path) -> None:

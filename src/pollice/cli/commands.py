@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pollice.cli.options import ABSTAIN, JSON, MEMORY, OUT, OUTPUT, SET, probing, reading, splitting
+from pollice.cli.options import (
+    ABSTAIN,
+    JSON,
+    MEMORY,
+    NEAR_DUPLICATES,
+    OUT,
+    OUTPUT,
+    SET,
+    probing,
+    reading,
+    splitting,
+)
 from pollice.cli.settings import check_distinct, content_of, options_of, read_fields
 from pollice.errors import Interrupted, OptionError, PolliceError
 from pollice.system import processes
@@ -275,9 +286,10 @@ def _named_table(text: str) -> tuple[str, Path]:
 
 @app.command()
 @click.argument("source")
+@NEAR_DUPLICATES
 @reading
 @JSON
-def data(source: str, as_json: bool, **given: Any) -> None:
+def data(source: str, as_json: bool, near_duplicates: bool | None, **given: Any) -> None:
     """Show what SOURCE holds: rows, balance, lengths, duplicates, examples."""
     from dataclasses import asdict
 
@@ -286,7 +298,8 @@ def data(source: str, as_json: bool, **given: Any) -> None:
     from pollice.data.summary import summarize
 
     with _working():
-        summary = summarize(read_dataset(source, _read_options(given)))
+        dataset = read_dataset(source, _read_options(given))
+        summary = summarize(dataset, near_duplicates=near_duplicates is not False)
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
     else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pollice.models.pretrained.architecture import Anatomy
 
 _SHOWN_CHARACTERS = 160
+_SHOWN_REPEATED = 5
 _MEGABYTE = 1_000_000
 
 
@@ -35,8 +36,20 @@ def show_summary(source: str, summary: DatasetSummary) -> None:
     )
     console.print(
         f"  repeats: {summary.exact_duplicates:,} exact and {summary.near_duplicates:,} near "
-        "duplicates; copies of a text always fall on one side of a split"
+        "duplicates; a split takes each text once, and its copies never fall on another side"
     )
+    if summary.contradictory_texts:
+        console.print(
+            f"  {summary.contradictory_texts:,} texts have copies with different labels; a split "
+            "takes the commonest of them"
+        )
+    for text, labels in list(summary.repeated_texts.items())[:_SHOWN_REPEATED]:
+        rows = sum(labels.values())
+        found = ", ".join(f"{label} {count:,}" for label, count in labels.items())
+        line = f"  often: {_short(text)} ({rows:,} rows, {rows / summary.rows:.1%}: {found})"
+        console.print(escape(line), highlight=False)
+    if len(summary.repeated_texts) > _SHOWN_REPEATED:
+        console.print(f"  and {len(summary.repeated_texts) - _SHOWN_REPEATED:,} texts more")
     for label, rows in summary.labels.items():
         console.print(f"\n[bold]{escape(label)}[/]: {rows:,} rows ({rows / summary.rows:.1%})")
         for text in summary.examples[label]:

@@ -31,6 +31,11 @@ MEMORY = click.option(
     "--memory", metavar="SIZE", help="What a method may use, as 15GiB [default: what is free]."
 )
 SET = click.option("--set", "settings", multiple=True, help="METHOD.option=value; repeatable.")
+NEAR_DUPLICATES = click.option(
+    "--near-duplicates/--no-near-duplicates",
+    default=None,
+    help="Take texts that are nearly the same for copies [default: yes].",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -60,6 +65,7 @@ def splitting(command: Command) -> Command:
             click.option("--train-rows", type=click.IntRange(1), help="Balanced training rows."),
             click.option("--validation-rows", type=click.IntRange(1), help="Balanced rows."),
             click.option("--test-rows", type=click.IntRange(1), help="Balanced test rows."),
+            NEAR_DUPLICATES,
             click.option(
                 "--seed", type=click.IntRange(0), help="Of split and methods [default: 0]."
             ),

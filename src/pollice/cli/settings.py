@@ -38,7 +38,7 @@ def content_of(
     _table(content, "split").update(
         {
             key: given[key]
-            for key in ("train_rows", "validation_rows", "test_rows")
+            for key in ("train_rows", "validation_rows", "test_rows", "near_duplicates")
             if given[key] is not None
         }
     )

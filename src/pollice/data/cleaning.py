@@ -14,6 +14,9 @@ _BLOCK = re.compile(rf"</?(?:{_BLOCK_TAGS}){_ATTRIBUTES}>", re.IGNORECASE)
 _INLINE = re.compile(rf"</?(?:{_INLINE_TAGS}){_ATTRIBUTES}>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\xa0]+")
+_INVISIBLE = re.compile("[\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0e\ufe0f\ufeff]+")
+_FINAL_MARKS = " .!?,;\"'\u2019\u201d\xbb\u2026"  # no ":" and no ")": they end a face
+_FINAL_MARKS += "\u3001\u3002\u0964\u0965\u061f\u061b\u060c\u06d4"  # Chinese, Hindi, Arabic
 
 
 def clean_html(text: str) -> str:
@@ -28,5 +31,11 @@ def clean_html(text: str) -> str:
 
 
 def normalize(text: str) -> str:
-    """Return the text without HTML, in Unicode form NFKC, case folded, its white space single."""
-    return " ".join(unicodedata.normalize("NFKC", clean_html(text)).casefold().split())
+    """Return the form in which two texts count as the same.
+
+    Without HTML, invisible characters and final punctuation, in Unicode form NFKC, case folded,
+    white space single. A text of nothing but punctuation keeps it.
+    """
+    folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", clean_html(text))).casefold()
+    words = " ".join(folded.split())
+    return words.rstrip(_FINAL_MARKS) or words

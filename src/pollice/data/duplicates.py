@@ -1,27 +1,42 @@
 """find_duplicates(): which texts are the same, or nearly so.
 
 Knows nothing about labels, and nothing about splits.
+
+What is a copy and what is not:
+
+- "Nothing to add." is a copy of "nothing to add": neither case, nor white space, HTML, invisible
+  characters or final punctuation make another text.
+- A text of five words or more is nearly another one if four fifths of their runs of five words are
+  the same. Punctuation is no word; in scripts without blanks, such as Chinese and Thai, each
+  character is one. Numbers of three digits or more, such as those of an order, count as one number.
+- Words that many texts have in common, such as a footer, a form or a question before each answer,
+  make no copies: what the texts have besides them must be nearly the same too. "Dear team, ticket
+  4711 is still open" is a copy of the same with 4712, but two answers to one question are not.
+- A shorter text is compared letter by letter: a comma, or a letter that is doubled, is no
+  difference, but "good" and "not good", or ":)" and ":(", are two texts.
+
+The work grows in proportion to the texts, whatever they are.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pollice.data.cleaning import normalize
-from pollice.system.progress import Advance, stage
+from pollice.data.near_pairs import ShingleCounts, find_near_pairs
+from pollice.data.shingles import (
+    SHINGLE_WORDS,
+    Numbers,
+    ShingleSets,
+    WordNumbers,
+    hash_shingles,
+    join_sets,
+    spell,
+    split_words,
+)
+from pollice.system.progress import stage
 
-_SHINGLE_WORDS = 5
-_SIMILARITY = 0.8
-_BAND = 4
-_BANDS = 32  # at the threshold, a pair shares no band once in 20 million
-_SURELY_APART = 0.65  # more than four standard deviations below the threshold
-_PROGRESS_ROWS = 500
-_WORD = re.compile(r"\w+")
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: Knuth, multiplicative hashing
+_BATCH_ROWS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +45,8 @@ class Duplicates:
 
     groups: tuple[int, ...]
     """For each text, the first text of its group."""
+    keys: tuple[bytes, ...]
+    """For each text, a hash of its normal form: equal for texts that are the same."""
     exact: int
     """Texts that repeat an earlier one."""
     near: int
@@ -39,109 +56,94 @@ class Duplicates:
 def find_duplicates(texts: Sequence[str], *, near: bool = True) -> Duplicates:
     """Group the texts that are the same, or nearly so.
 
-    The same: but for case, white space, HTML and Unicode form. Nearly the same: the Jaccard
-    similarity of their sets of five-word shingles is 0.8 or more, or a chain of such pairs joins
-    them. Candidates are the texts whose MinHash signatures agree in a band (Broder 1997, On the
-    resemblance and containment of documents; Leskovec et al., Mining of Massive Datasets, 3.4),
-    and each pair is checked on its shingles. Texts below five words have exact duplicates only.
+    The same: of one normal form (`pollice.data.cleaning.normalize`). Nearly the same: of the same
+    words; or the Jaccard similarity of the sets of five-word shingles is 0.8 or more, that of all
+    and that of those which stand in at most ten different texts; or a chain of such pairs.
     """
-    first: dict[str, int] = {}
-    groups = [first.setdefault(normalize(text), row) for row, text in enumerate(texts)]
-    exact = len(texts) - len(first)
-    if near:
+    first: dict[bytes, int] = {}
+    found = _NearDuplicates() if near else None
+    keys: list[bytes] = []
+    with stage("looking for copies", total=len(texts)) as advance:
+        for start in range(0, len(texts), _BATCH_ROWS):
+            forms = [normalize(text) for text in texts[start : start + _BATCH_ROWS]]
+            new = []
+            for form in forms:
+                key = key_of(form)
+                if first.setdefault(key, len(keys)) == len(keys):
+                    new.append(form)
+                keys.append(key)
+            if found:
+                found.add(new)
+            advance(len(forms))
+    groups = [first[key] for key in keys]
+    if found:
         distinct = list(first.values())
-        nearest = _NearDuplicates(list(first)).groups()
+        nearest = found.find_groups()
         group_of = {row: distinct[group] for row, group in zip(distinct, nearest, strict=True)}
         groups = [group_of[row] for row in groups]
-    return Duplicates(groups=tuple(groups), exact=exact, near=len(texts) - exact - len(set(groups)))
+    exact = len(texts) - len(first)
+    return Duplicates(
+        groups=tuple(groups),
+        keys=tuple(keys),
+        exact=exact,
+        near=len(texts) - exact - len(set(groups)),
+    )
+
+
+def key_of(form: str) -> bytes:
+    """Return a hash of 16 bytes of a normalized text, the same on every machine."""
+    return _hash(form.encode("utf-8", "surrogatepass"))
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 class _NearDuplicates:
-    """Texts in a union-find forest, whose roots are the first texts of their groups."""
+    """Different texts in a union-find forest, whose roots are the first texts of their groups."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
-        self.word_numbers: dict[str, int] = {}
-        self.parents = list(range(len(texts)))
+    def __init__(self) -> None:
+        self.parents: list[int] = []
+        self.word_numbers = WordNumbers()
+        self.first_with: dict[bytes, int] = {}
+        self.long_texts: list[int] = []
+        self.batches: list[ShingleSets] = []
+        self.counts = ShingleCounts()
 
-    def groups(self) -> list[int]:
-        with stage("looking for near duplicates", total=len(self.texts)) as advance:
-            rows, signatures = self.sign(advance)
-        for band in range(0, _BAND * _BANDS, _BAND):
-            for bucket in _buckets(signatures[:, band : band + _BAND]):
-                self.join(bucket, rows, signatures)
-        return [self.root(row) for row in range(len(self.texts))]
+    def add(self, forms: Sequence[str]) -> None:
+        """Join the normalized texts that have the same words; keep the shingles of the others."""
+        numbered: list[Numbers] = []
+        for form in forms:
+            text = len(self.parents)
+            words = split_words(form)
+            if len(words) < SHINGLE_WORDS:
+                self.parents.append(self.first_with.setdefault(key_of(spell(form)), text))
+                continue
+            numbers = self.word_numbers.of(words)
+            same = self.first_with.setdefault(_hash(numbers.tobytes()), text)
+            self.parents.append(same)
+            if same == text:
+                self.long_texts.append(text)
+                numbered.append(numbers)
+        if numbered:
+            self.batches.append(hash_shingles(numbered))
+            self.counts.add(self.batches[-1])
 
-    def sign(self, advance: Advance) -> tuple[list[int], NDArray[np.uint32]]:
-        """Return the rows long enough for shingles and their signatures ``(rows, hashes)``."""
-        # Imported here: it brings scipy along, which the types of a result do without.
-        from datasketch import MinHash
+    def find_groups(self) -> list[int]:
+        """Return the first text of the group of each."""
+        if self.batches:
+            sets = join_sets(self.batches)
+            own = self.counts.keep_own(sets)
+            for one, other in find_near_pairs(sets, own):
+                self.join(self.long_texts[one], self.long_texts[other])
+        return [self.root(text) for text in range(len(self.parents))]
 
-        empty = MinHash(num_perm=_BAND * _BANDS, hashfunc=int)
-        rows, signatures = [], [np.zeros((0, _BAND * _BANDS), np.uint32)]
-        for row in range(len(self.texts)):
-            shingles = self.shingles(row)
-            if len(shingles):
-                minhash = empty.copy()
-                minhash.update_batch((shingles >> np.uint64(32)).tolist())
-                rows.append(row)
-                signatures.append(minhash.hashvalues[np.newaxis])
-            if row % _PROGRESS_ROWS == _PROGRESS_ROWS - 1:
-                advance(_PROGRESS_ROWS)
-        advance(len(self.texts) % _PROGRESS_ROWS)
-        return rows, np.concatenate(signatures)
+    def join(self, one: int, other: int) -> None:
+        first, later = sorted((self.root(one), self.root(other)))
+        self.parents[later] = first
 
-    def shingles(self, row: int) -> NDArray[np.uint64]:
-        """Return the sorted 64-bit hashes of a text's shingles; none if it is too short.
-
-        Words are numbered as they come, so that the hashes do not depend on the process.
-        """
-        words = _WORD.findall(self.texts[row])
-        known = self.word_numbers
-        numbers = np.array([known.setdefault(word, len(known)) for word in words], np.uint64)
-        count = max(0, len(numbers) - _SHINGLE_WORDS + 1)
-        hashes = np.zeros(count, np.uint64)
-        for offset in range(_SHINGLE_WORDS):
-            hashes = (hashes + numbers[offset : offset + count] + np.uint64(1)) * _MIX
-            hashes ^= hashes >> np.uint64(29)
-        return np.unique(hashes)
-
-    def join(
-        self, bucket: NDArray[np.intp], rows: Sequence[int], signatures: NDArray[np.uint32]
-    ) -> None:
-        """Join the near duplicates among texts that agree in a band."""
-        roots = np.array([self.root(rows[place]) for place in bucket])
-        shingles: dict[int, NDArray[np.uint64]] = {}
-        for last in range(1, len(bucket)):
-            apart = np.flatnonzero(roots[:last] != roots[last])
-            agreement = np.mean(signatures[bucket[apart]] == signatures[bucket[last]], axis=1)
-            for first in apart[agreement > _SURELY_APART]:
-                if roots[first] == roots[last]:
-                    continue
-                for member in (first, last):
-                    if member not in shingles:
-                        shingles[member] = self.shingles(rows[bucket[member]])
-                if _alike(shingles[first], shingles[last]):
-                    joined, left = sorted((roots[first], roots[last]))
-                    self.parents[left] = int(joined)
-                    roots[roots == left] = joined
-
-    def root(self, row: int) -> int:
-        while self.parents[row] != row:
-            self.parents[row] = self.parents[self.parents[row]]
-            row = self.parents[row]
-        return row
-
-
-def _alike(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> bool:
-    shared = len(np.intersect1d(one, other, assume_unique=True))
-    return shared >= _SIMILARITY * (len(one) + len(other) - shared)
-
-
-def _buckets(band: NDArray[np.uint32]) -> Iterator[NDArray[Any]]:
-    """Yield the places, in order, of the rows that agree in all columns, where two or more do."""
-    _, bucket_of, counts = np.unique(band, axis=0, return_inverse=True, return_counts=True)
-    order = np.argsort(bucket_of, kind="stable")
-    for end, count in zip(np.cumsum(counts), counts, strict=True):
-        if count > 1:
-            yield order[end - count : end]
+    def root(self, text: int) -> int:
+        while self.parents[text] != text:
+            self.parents[text] = self.parents[self.parents[text]]
+            text = self.parents[text]
+        return text

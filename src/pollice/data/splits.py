@@ -1,57 +1,23 @@
-"""split(): training, validation and test rows, with no text on two sides.
+"""split(): training, validation and test rows, with no text on two sides and each text once.
 
 Knows nothing about methods, and nothing about files.
 """
 
 import hashlib
-import math
-import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pollice.data.dataset import Dataset
-from pollice.data.duplicates import find_duplicates
+from pollice.data.drawing import SIDES as SIDES
+from pollice.data.drawing import Drawing, Side, draw_hash, share_out
+from pollice.data.drawing import SplitOptions as SplitOptions
+from pollice.data.duplicates import Duplicates, find_duplicates
+from pollice.data.summary import count_contradictory, find_repeated
 from pollice.errors import SplitError, did_you_mean
 
-Side = Literal["train", "validation", "test"]
-SIDES: tuple[Side, ...] = ("train", "validation", "test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitOptions:
-    """How rows are shared out: by shares, which keep the balance of the labels, or by counts.
-
-    A count is of rows in all, the same number of each label. What the counts leave is shared in
-    the proportion of the other sides' shares; only, validation grows with ``train_rows``.
-
-    Raises:
-        SplitError: the shares do not sum to 1, or a share or a count is out of its range.
-    """
-
-    train: float = 0.7
-    validation: float = 0.1
-    test: float = 0.2
-    train_rows: int | None = None
-    validation_rows: int | None = None
-    test_rows: int | None = None
-    seed: int = 0
-    near_duplicates: bool = True
-    """Whether near duplicates stay on one side, as exact duplicates always do."""
-
-    def __post_init__(self) -> None:
-        shares = (self.train, self.validation, self.test)
-        if not math.isclose(sum(shares), 1, abs_tol=1e-6) or min(shares) < 0 or not self.train:
-            raise SplitError(
-                "The shares train, validation and test must be 0 or more, train above 0, and sum "
-                f"to 1, not {self.train:g} + {self.validation:g} + {self.test:g}."
-            )
-        for side, least in [("train", 1), ("validation", 0), ("test", 1)]:
-            rows = getattr(self, f"{side}_rows")
-            if rows is not None and rows < least:
-                raise SplitError(f"{side}_rows must be at least {least}, not {rows}.")
-
+DRAWING = 2
+"""Rises whenever the same rows and seed give other sides; 1 shuffled by the order of the file."""
 
 _USUAL = SplitOptions()
 
@@ -64,11 +30,19 @@ class Split:
     validation: Dataset
     test: Dataset
     exact_duplicates: int
-    """Rows whose text repeats an earlier row's, but for case, white space and HTML."""
+    """Rows whose text repeats an earlier row's, but for what `normalize` takes away."""
     near_duplicates: int
     """Further rows whose text is nearly an earlier row's."""
     leaked_rows_removed: int
     """Rows left out of training or validation, as a side that the source gives has their text."""
+    copies_left_out: int
+    """Rows not drawn, as another row stands for their text."""
+    copies_in_test: int
+    """Rows of a given test part that repeat a text of it: it stays whole."""
+    contradictory_texts: int
+    """Texts whose copies have different labels; the commonest of them counts."""
+    repeated_texts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The texts that more than 2 % of all rows have, and their rows by label."""
 
     @property
     def test_ids_sha256(self) -> str:
@@ -79,78 +53,139 @@ class Split:
 def split(
     dataset: Dataset, options: SplitOptions = _USUAL, *, test: Dataset | None = None
 ) -> Split:
-    """Split a data set; the same seed gives the same sides.
+    """Split a data set; the same texts, labels and seed give the same sides in whatever order.
 
-    Rows whose texts are the same, or nearly so, fall on one side. A test or validation part that
-    the source gives stays whole, unless a count is asked of it; a separate ``test`` takes the
-    place of the source's own. Rows of other parts that hold texts of a given one are left out.
+    A text counts once, however many rows are its copies, exactly or nearly: it is on one side, and
+    one row stands for it, of the label that most of its rows have. Texts are drawn by a hash of
+    their own, so that a row more moves few others. A test or validation part that the source gives
+    stays whole, unless a count is asked of it; a separate ``test`` takes the place of the source's
+    own. Rows of other parts that hold texts of a given one are left out.
 
     Raises:
         SplitError: a label or a side has too few rows, or the source has an unknown part.
     """
-    labels = dataset.labels if test is None else dataset.labels + test.labels
-    texts = dataset.texts if test is None else dataset.texts + test.texts
-    duplicates = find_duplicates(texts, near=options.near_duplicates)
-    given = _given_parts(dataset, test)
-    sides = _without_leaks(given, duplicates.groups)
-    drawing = _Drawing(labels=labels, groups=duplicates.groups, options=options)
-    _check_seen(sides, labels)
-    drawn = drawing.draw(sides)
-    if test is not None:
-        test = replace(test, label_names=dataset.label_names)
-        drawn_test = test.take([row - len(dataset) for row in drawn["test"]])
-    else:
-        drawn_test = dataset.take(drawn["test"])
+    rows = _Rows.of(dataset, test, options)
+    parts = _given_parts(dataset, test)
+    sides = _without_leaks(parts, rows.duplicates.groups)
+    _check_seen(parts, sides, rows.labels)
+    given: dict[Side, list[int]]
+    given = {side: sides[side] for side in SIDES if side != "train" and sides[side]}
+    pools = {side: rows.once(sides[side]) for side in SIDES}
+    drawing = Drawing(labels=rows.labels, options=options)
+    drawn = drawing.draw(pools, given)
+    asked = {side: drawn[side] for side in SIDES if side not in given and drawing.wanted(side)}
+    _check_every_label(asked, parts, sides, pools["train"], rows.labels)
     return Split(
-        train=replace(dataset.take(drawn["train"]), parts=None),
-        validation=replace(dataset.take(drawn["validation"]), parts=None),
-        test=replace(drawn_test, parts=None),
-        exact_duplicates=duplicates.exact,
-        near_duplicates=duplicates.near,
-        leaked_rows_removed=sum(map(len, given.values())) - sum(map(len, sides.values())),
+        train=rows.take(drawn["train"]),
+        validation=rows.take(drawn["validation"]),
+        test=rows.take(drawn["test"]),
+        exact_duplicates=rows.duplicates.exact,
+        near_duplicates=rows.duplicates.near,
+        leaked_rows_removed=sum(map(len, parts.values())) - sum(map(len, sides.values())),
+        copies_left_out=sum(
+            len(sides[side]) - len(pools[side]) for side in SIDES if drawn[side] != sides[side]
+        ),
+        copies_in_test=len(drawn["test"]) - len(rows.once(drawn["test"])),
+        contradictory_texts=count_contradictory(rows.labels, rows.duplicates.groups),
+        repeated_texts=find_repeated(rows.texts, rows.labels, rows.duplicates.groups),
     )
 
 
 def sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
     """Return so many rows in the order of the source, its parts and labels in their proportions.
 
+    Rows are drawn by a hash of their text, so that their order does not matter; copies keep their
+    share of the rows.
+
     Raises:
         SplitError: there is not a row for each label of each part.
     """
     if rows >= len(dataset):
         return dataset
-    strata: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for row, label in enumerate(dataset.labels):
-        strata[dataset.parts[row] if dataset.parts else "", label].append(row)
+    strata: dict[tuple[str, str], list[tuple[bytes, int]]] = defaultdict(list)
+    times = Counter[tuple[str, str, str]]()
+    for row, (text, label) in enumerate(zip(dataset.texts, dataset.labels, strict=True)):
+        part = dataset.parts[row] if dataset.parts else ""
+        content = f"{times[part, label, text]} {text}".encode("utf-8", "surrogatepass")
+        times[part, label, text] += 1
+        strata[part, label].append((draw_hash("sample", seed, content), row))
     if rows < len(strata):
         raise SplitError(
             f"A sample must have at least {len(strata)} rows, one for each label of each part, "
             f"not {rows}."
         )
-    quotas = _quotas([len(members) for members in strata.values()], rows)
-    chooser = random.Random(seed)
+    names = sorted(strata)
+    quotas = share_out([len(strata[name]) for name in names], rows)
     chosen = [
         row
-        for members, quota in zip(strata.values(), quotas, strict=True)
-        for row in chooser.sample(members, quota)
+        for name, quota in zip(names, quotas, strict=True)
+        for _, row in sorted(strata[name])[:quota]
     ]
     return dataset.take(sorted(chosen))
 
 
-def _quotas(sizes: Sequence[int], rows: int) -> list[int]:
-    """Share ``rows`` out in proportion, at least one each."""
-    total = sum(sizes)
-    quotas = [max(1, rows * size // total) for size in sizes]
-    places = range(len(sizes))
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """All rows: those of the data set, then those of a separate test."""
 
-    def excess(place: int) -> int:
-        return quotas[place] * total - rows * sizes[place]
+    dataset: Dataset
+    test: Dataset | None
+    texts: Sequence[str]
+    labels: Sequence[str]
+    duplicates: Duplicates
+    seed: int
+    order: Mapping[int, bytes]
+    """For each group of copies, where it comes in the order of drawing."""
 
-    for _ in range(rows - sum(quotas)):
-        quotas[min(places, key=excess)] += 1
-    for _ in range(sum(quotas) - rows):
-        quotas[max((place for place in places if quotas[place] > 1), key=excess)] -= 1
-    return quotas
+    @classmethod
+    def of(cls, dataset: Dataset, test: Dataset | None, options: SplitOptions) -> "_Rows":
+        texts = dataset.texts if test is None else dataset.texts + test.texts
+        duplicates = find_duplicates(texts, near=options.near_duplicates)
+        least: dict[int, bytes] = {}
+        for group, key in zip(duplicates.groups, duplicates.keys, strict=True):
+            least[group] = min(key, least.get(group, key))
+        return cls(
+            dataset=dataset,
+            test=test,
+            texts=texts,
+            labels=dataset.labels if test is None else dataset.labels + test.labels,
+            duplicates=duplicates,
+            seed=options.seed,
+            order={group: draw_hash("split", options.seed, key) for group, key in least.items()},
+        )
+
+    def once(self, rows: Sequence[int]) -> list[int]:
+        """Return one row for each text, of its commonest label, in the order of drawing."""
+        groups: dict[int, list[int]] = defaultdict(list)
+        for row in rows:
+            groups[self.duplicates.groups[row]].append(row)
+        drawn = sorted(groups, key=self.order.__getitem__)
+        return [self.choose(groups[group]) for group in drawn]
+
+    def choose(self, copies: Sequence[int]) -> int:
+        """Return the row that stands for its copies, whatever their order in the source."""
+        if len(copies) == 1:
+            return copies[0]
+        counts = Counter(self.labels[row] for row in copies)
+        most = max(counts.values())
+
+        def place(row: int) -> tuple[bytes, str]:
+            content = f"{self.labels[row]}\n{self.texts[row]}".encode("utf-8", "surrogatepass")
+            return draw_hash("copy", self.seed, content), self.id_of(row)
+
+        return min((row for row in copies if counts[self.labels[row]] == most), key=place)
+
+    def id_of(self, row: int) -> str:
+        own = len(self.dataset)
+        return self.dataset.ids[row] if self.test is None or row < own else self.test.ids[row - own]
+
+    def take(self, rows: Sequence[int]) -> Dataset:
+        """Return rows of one side, which are all of the data set or all of the separate test."""
+        own = len(self.dataset)
+        if self.test is None or not rows or rows[0] < own:
+            return replace(self.dataset.take(rows), parts=None)
+        test = replace(self.test, label_names=self.dataset.label_names, parts=None)
+        return test.take([row - own for row in rows])
 
 
 def _given_parts(dataset: Dataset, test: Dataset | None) -> dict[Side, list[int]]:
@@ -184,8 +219,18 @@ def _without_leaks(parts: Mapping[Side, list[int]], groups: Sequence[int]) -> di
     return clean
 
 
-def _check_seen(sides: Mapping[Side, list[int]], labels: Sequence[str]) -> None:
+def _check_seen(
+    parts: Mapping[Side, list[int]], sides: Mapping[Side, list[int]], labels: Sequence[str]
+) -> None:
+    """Refuse a label that training rows lack, or lost to the texts of a given part."""
     known = {labels[row] for row in sides["train"]}
+    before = Counter(labels[row] for row in parts["train"])
+    for label in sorted(before.keys() - known):
+        raise SplitError(
+            f"Expected training rows of every label, but all {before[label]} of the label "
+            f"{label!r} were left out, as the test or validation part has their texts. "
+            "Add other rows of it or leave the label out."
+        )
     for side in ("test", "validation"):
         unseen = sorted({labels[row] for row in sides[side]} - known)
         if unseen:
@@ -196,111 +241,29 @@ def _check_seen(sides: Mapping[Side, list[int]], labels: Sequence[str]) -> None:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Drawing:
-    """Draws groups of like rows at random, for each side its share or count of every label."""
-
-    labels: Sequence[str]
-    groups: Sequence[int]
-    options: SplitOptions
-
-    def draw(self, sides: Mapping[Side, list[int]]) -> dict[Side, list[int]]:
-        """Return the rows of each side in the order of the source."""
-        pool = sides["train"]
-        drawn: dict[Side, list[int]] = {}
-        needed: list[Side] = []
-        for side in self.order():
-            given = side != "train" and bool(sides[side])
-            rows = sides[side] if given else pool
-            labels = sorted(self.count(sides[side] if given else sides["train"]))
-            asked = self.asked(side, len(labels), given)
-            if asked is not None:
-                drawn[side] = self.take(rows, _balanced(side, asked, labels))
-                self.check_count(side, asked, drawn[side])
-            elif given or side == "train":
-                drawn[side] = rows
-            else:
-                drawn[side] = self.take(rows, self.shares(side, rows, bool(sides["validation"])))
-            if not given:
-                chosen = set(drawn[side])
-                pool = [row for row in pool if row not in chosen]
-                needed += [side] if self.wanted(side) else []
-        self.check_every_label(sides["train"], drawn, needed)
-        return drawn
-
-    def order(self) -> tuple[Side, ...]:
-        """Training rows come last, but before a validation part that grows with them."""
-        if self.options.train_rows is not None and self.options.validation_rows is None:
-            return ("test", "train", "validation")
-        return ("test", "validation", "train")
-
-    def wanted(self, side: Side) -> bool:
-        rows = getattr(self.options, f"{side}_rows")
-        return bool(getattr(self.options, side) if rows is None else rows)
-
-    def count(self, rows: Iterable[int]) -> Counter[str]:
-        return Counter(self.labels[row] for row in rows)
-
-    def asked(self, side: Side, labels: int, given: bool) -> int | None:
-        """Return the rows asked of a side, or None where its share counts."""
-        options = self.options
-        rows: int | None = getattr(options, f"{side}_rows")
-        if rows is None and side == "validation" and not given and options.train_rows is not None:
-            share = options.validation / options.train
-            rows = max(labels, round(options.train_rows * share)) if share else 0
-        return rows
-
-    def shares(self, side: Side, rows: Sequence[int], validation_given: bool) -> dict[str, int]:
-        """Return the rows of each label that a side's share of what is left makes."""
-        options = self.options
-        whole = options.train + (0 if validation_given else options.validation)
-        part = getattr(options, side) / (whole + (options.test if side == "test" else 0))
-        counts = self.count(rows)
-        return {label: max(1, round(counts[label] * part)) if part else 0 for label in counts}
-
-    def take(self, rows: Sequence[int], targets: Mapping[str, int]) -> list[int]:
-        """Draw whole groups at random, as long as each label stays within its target."""
-        members: dict[int, list[int]] = defaultdict(list)
-        for row in rows:
-            members[self.groups[row]].append(row)
-        shuffled = list(members.values())
-        random.Random(self.options.seed).shuffle(shuffled)
-        missing = dict(targets)
-        taken: list[int] = []
-        for group in shuffled:
-            counts = self.count(group)
-            if all(missing[label] >= count for label, count in counts.items()):
-                taken += group
-                for label, count in counts.items():
-                    missing[label] -= count
-        return sorted(taken)
-
-    def check_count(self, side: Side, asked: int, drawn: Sequence[int]) -> None:
-        if len(drawn) < asked:
-            counts = self.count(drawn)
-            found = ", ".join(f"{counts[label]} {label!r}" for label in sorted(counts))
-            raise SplitError(
-                f"Expected {asked} rows for {side}, the same number of each label, but there are "
-                f"only {len(drawn)}: {found or 'none'}. Ask for fewer rows."
-            )
-
-    def check_every_label(
-        self, pool: Sequence[int], drawn: Mapping[Side, list[int]], needed: Sequence[Side]
-    ) -> None:
-        counts = {side: self.count(drawn[side]) for side in SIDES if side in needed}
-        for label, rows in sorted(self.count(pool).items()):
-            if not all(count[label] for count in counts.values()):
-                found = ", ".join(f"{count[label]} for {side}" for side, count in counts.items())
-                raise SplitError(
-                    f"Expected rows of every label on every side, but the {rows} rows of the label "
-                    f"{label!r} give {found}. Add rows of it or leave the label out."
-                )
-
-
-def _balanced(side: Side, rows: int, labels: Sequence[str]) -> dict[str, int]:
-    if 0 < rows < len(labels):
+def _check_every_label(
+    drawn: Mapping[Side, Sequence[int]],
+    parts: Mapping[Side, Sequence[int]],
+    sides: Mapping[Side, Sequence[int]],
+    pool: Sequence[int],
+    labels: Sequence[str],
+) -> None:
+    """Refuse a label that a side lacks; say how many of its rows could be drawn, and why."""
+    counts = {side: Counter(labels[row] for row in rows) for side, rows in drawn.items()}
+    given, clean, once = (
+        Counter(labels[row] for row in rows) for rows in (parts["train"], sides["train"], pool)
+    )
+    for label, rows in sorted(given.items()):
+        if all(count[label] for count in counts.values()):
+            continue
+        lost = {
+            "left out, as the test or validation part has their texts": rows - clean[label],
+            "copies of others": clean[label] - once[label],
+        }
+        why = ", ".join(f"{lost_rows} {reason}" for reason, lost_rows in lost.items() if lost_rows)
+        found = ", ".join(f"{count[label]} for {side}" for side, count in counts.items())
         raise SplitError(
-            f"{side}_rows must be at least {len(labels)}, one for each label, not {rows}."
+            f"Expected rows of every label on every side, but the {rows} rows of the label "
+            f"{label!r}{f' ({why})' if why else ''} give {found}. "
+            "Add rows of it or leave the label out."
         )
-    each, extra = divmod(rows, len(labels))
-    return {label: each + (place < extra) for place, label in enumerate(labels)}

@@ -254,6 +254,14 @@ class DataReport:
     near_duplicates: int | None
     leaked_rows_removed: int | None
     dropped: Mapping[str, int]
+    copies_left_out: int = 0
+    """Rows not drawn, as another row stands for their text."""
+    copies_in_test: int = 0
+    """Test rows that repeat a text, where the source gives the test part."""
+    contradictory_texts: int = 0
+    """Texts whose copies have different labels."""
+    repeated_texts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The texts that more than 2 % of all rows have, and their rows by label."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,9 @@ from pollice.judging.metrics import Evaluation
 from pollice.judging.results import DataReport, MethodReport, Pair, Report
 from pollice.report import wording
 
+_REPEATED_SHOWN = 5
+_REPEATED_LENGTH = 80
+
 Kind = Literal["best", "method", "variant", "scale"]
 
 
@@ -172,6 +175,8 @@ def data_facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("Test rows", f"sha256 of ids {data.test_ids_sha256}"),
         ("Made", f"{report.created}, seed {report.seed}"),
     ]
+    if data.repeated_texts:
+        facts.insert(4, ("Texts of more than 2 % of the rows", _repeated(data)))
     if data.dropped:
         left_out = (f"{wording.count(rows)} ({why})" for why, rows in data.dropped.items())
         facts.insert(3, ("Left out when reading", ", ".join(left_out)))
@@ -200,9 +205,31 @@ def _shares(data: DataReport) -> str:
 def _duplicates(data: DataReport) -> str:
     if data.exact_duplicates is None and data.near_duplicates is None:
         return wording.UNKNOWN
-    return (
+    facts = [
         f"{wording.count(data.exact_duplicates)} exact and "
-        f"{wording.count(data.near_duplicates)} near duplicates; "
+        f"{wording.count(data.near_duplicates)} near duplicates",
         f"{wording.count(data.leaked_rows_removed)} rows removed that would have leaked "
-        "between the parts"
-    )
+        "between the parts",
+    ]
+    if data.copies_left_out:
+        left_out = wording.count(data.copies_left_out)
+        facts.insert(1, f"{left_out} copies left out, so that each text counts once")
+    if data.copies_in_test:
+        repeated = wording.count(data.copies_in_test)
+        facts.append(f"{repeated} test rows repeat another, in the test part that the source gives")
+    if data.contradictory_texts:
+        texts = wording.count(data.contradictory_texts)
+        facts.append(f"{texts} texts have copies with different labels; the commonest counts")
+    return "; ".join(facts)
+
+
+def _repeated(data: DataReport) -> str:
+    """Name the commonest texts, each with its rows and their labels."""
+    named = []
+    for text, labels in list(data.repeated_texts.items())[:_REPEATED_SHOWN]:
+        line = wording.one_line(text)
+        short = line if len(line) <= _REPEATED_LENGTH else f"{line[:_REPEATED_LENGTH]}…"
+        rows = ", ".join(f"{label} {wording.count(count)}" for label, count in labels.items())
+        named.append(f"“{short}” ({rows})")
+    more = len(data.repeated_texts) - len(named)
+    return ", ".join([*named, *([f"and {wording.count(more)} more"] if more else [])])

@@ -17,6 +17,7 @@ from pollice.method import Method
 from pollice.runs.folder import MethodFolder, WorkFolder
 from pollice.system import folders
 from pollice.system.measuring import resident_bytes
+from pollice.system.processes import are_several
 
 logger = logging.getLogger("pollice")
 
@@ -83,6 +84,8 @@ def plan_fitting(
 def start_fitting(fitting: Fitting, work: WorkFolder) -> None:
     """Save how a method is fitted, for an interruption and for other processes."""
     folders.write_json(work.plan, dict(fitting.changes))
+    if are_several():
+        folders.write_json(work.shared, dict(fitting.changes))
 
 
 def begin_session(work: WorkFolder) -> float:
@@ -105,6 +108,11 @@ def with_saved_changes(method: Method, work: WorkFolder) -> Method:
     Where there was none, the method is returned unchanged.
     """
     return _changed(method, _saved_changes(work))
+
+
+def with_shared_changes(method: Method, work: WorkFolder) -> Method:
+    """Apply the memory changes that the first of several processes decided on in this session."""
+    return _changed(method, json.loads(work.shared.read_text(encoding="utf-8")))
 
 
 def as_finished(method: Method, folder: MethodFolder) -> Method:

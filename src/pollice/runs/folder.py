@@ -9,9 +9,9 @@ import json
 import os
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,8 @@ import tomli_w
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from pollice.data.splits import Split
+from pollice.data.dataset import Dataset
+from pollice.data.splits import DRAWING, Split
 from pollice.errors import OptionError, RunError
 from pollice.judging.results import REPORT_FILES, Attack, Canary, Cost, DataReport, FinishedMethod
 from pollice.method import TRAINING_LOG
@@ -74,6 +75,11 @@ class MethodFolder:
         """The folder of the predictions of other draws."""
         return self.path / "draws"
 
+    @property
+    def draws_done(self) -> int:
+        """How many other draws were judged."""
+        return len(list(self.draws.glob("*.parquet")))
+
     def draw(self, number: int) -> Path:
         """Return the predictions table of the ``number``-th other draw, from 1."""
         return self.draws / f"{number}.parquet"
@@ -104,6 +110,11 @@ class WorkFolder:
     def plan(self) -> Path:
         """The options that were changed so that the method fits into memory."""
         return self.path / "plan.json"
+
+    @property
+    def shared(self) -> Path:
+        """The same options, for the other processes of this very session."""
+        return self.path / "shared.json"
 
     @property
     def sessions(self) -> Path:
@@ -241,18 +252,66 @@ def claim_folder(folder: Path, content: Mapping[str, Any], data: DataReport, par
     Raises:
         RunError: the data have changed since the folder was begun.
     """
-    facts = {**asdict(data), **hash_parts(parts)}
+    facts = {"drawing": DRAWING, **asdict(data), **hash_parts(parts)}
     run = RunFolder(folder)
     if run.data.is_file():
-        held = json.loads(run.data.read_text(encoding="utf-8"))
-        changed = [key for key in facts if held.get(key) != facts[key]]
-        if changed:
-            raise RunError(
-                f"The data have changed since {folder} was begun ({', '.join(changed)}), so its "
-                "finished methods cannot be compared with new ones. Name another folder with --out."
-            )
-    folders.write_text(run.experiment, tomli_w.dumps(content))
+        _check_data(folder, json.loads(run.data.read_text(encoding="utf-8")), facts)
+    write_experiment(run, content)
     folders.write_json(run.data, facts)
+
+
+def write_experiment(run: RunFolder, content: Mapping[str, Any]) -> None:
+    """Write what is compared on what, with every default filled in."""
+    folders.write_text(run.experiment, tomli_w.dumps(content))
+
+
+def was_drawn_before(run: RunFolder) -> bool:
+    """Tell whether the folder's rows were drawn by a version that drew them in another way."""
+    held = read_optional(run.data, dict[str, Any])
+    return held is not None and held.get("drawing", 1) != DRAWING
+
+
+def read_data(run: RunFolder) -> DataReport:
+    """Read what the folder says of its data."""
+    held = json.loads(run.data.read_text(encoding="utf-8"))
+    known = [field.name for field in fields(DataReport) if field.name in held]
+    return DataReport(**{name: held[name] for name in known})
+
+
+def rows_judged_in(run: RunFolder, dataset: Dataset, names: Iterable[str]) -> Dataset:
+    """Return the rows of a data set that the folder's methods were judged on.
+
+    Raises:
+        RunError: the data set does not hold them, or has other labels for them.
+    """
+    held = Predictions.read(run.method(next(iter(names))).predictions)
+    row_of = {row_id: row for row, row_id in enumerate(dataset.ids)}
+    if row_of.keys() >= set(held.ids):
+        rows = dataset.take([row_of[row_id] for row_id in held.ids])
+        if rows.labels == held.gold:
+            return rows
+    raise RunError(
+        f"The data have changed since {run.path} was begun: its test rows are not in them, or have "
+        "other labels. Name another folder with --out."
+    )
+
+
+def _check_data(folder: Path, held: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Refuse other rows than a folder was begun with; facts that it does not hold yet may come."""
+    changed = [key for key in facts if key in held and held[key] != facts[key]]
+    if held.get("drawing", 1) != DRAWING:
+        if any(key.endswith("_sha256") for key in changed):
+            raise RunError(
+                f"{folder} was begun by a version of pollice that drew the rows of a split in "
+                "another way, so its finished methods cannot be compared with new ones. Name "
+                "another folder with --out, or go on in this one with that version."
+            )
+        return
+    if changed:
+        raise RunError(
+            f"The data have changed since {folder} was begun ({', '.join(changed)}), so its "
+            "finished methods cannot be compared with new ones. Name another folder with --out."
+        )
 
 
 def write_cost(folder: MethodFolder, cost: Cost, *, labels_used: int) -> None:
@@ -288,7 +347,13 @@ def read_optional(path: Path, kind: type[T]) -> T | None:
 def unclaim_folder(folder: Path) -> None:
     """Delete the folder where not one method came to anything, not even a resume point."""
     run, work = RunFolder(folder), WorkFolder(folder)
-    worthless = {run.experiment.name, run.data.name, work.plan.name, work.sessions.name}
+    worthless = {
+        run.experiment.name,
+        run.data.name,
+        work.plan.name,
+        work.shared.name,
+        work.sessions.name,
+    }
     if {file.name for file in folder.rglob("*") if file.is_file()} <= worthless:
         shutil.rmtree(folder)
 

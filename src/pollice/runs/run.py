@@ -25,7 +25,7 @@ from pollice.runs.fitting import (
     begin_session,
     plan_fitting,
     start_fitting,
-    with_saved_changes,
+    with_shared_changes,
 )
 from pollice.runs.folder import (
     MethodFolder,
@@ -33,9 +33,13 @@ from pollice.runs.folder import (
     check_folder,
     claim_folder,
     lock_folder,
+    read_data,
     read_finished,
+    rows_judged_in,
     unclaim_folder,
+    was_drawn_before,
     write_cost,
+    write_experiment,
 )
 from pollice.runs.predictors import save_predictor
 from pollice.runs.probes import attack_predictor, fit_canary, judge_draws, predict_rows
@@ -73,9 +77,13 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
         _follow(methods, parts, run)
         return _judge(run, content, data, parts.test, {})
     check_folder(folder, content, update_content)
+    if was_drawn_before(run) and _is_done(experiment, methods, run):
+        return _judge_again(experiment, run, content)
     parts, data = prepare(experiment)
     with lock_folder(folder):
         claim_folder(folder, content, data, parts)
+        for name in methods:
+            run.work(name).shared.unlink(missing_ok=True)
         try:
             failures = _run_methods(methods, parts, run, memory)
             finished = {name: method for name, method in methods.items() if name not in failures}
@@ -92,6 +100,32 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
             unclaim_folder(folder)
         for error in failures.values():
             raise error
+    return report
+
+
+def _is_done(experiment: Experiment, methods: Mapping[str, Method], run: RunFolder) -> bool:
+    """Tell whether nothing is left to be fitted, drawn or attacked."""
+    return all(
+        run.method(name).is_complete
+        and (run.method(name).canary.is_file() or not experiment.canary)
+        and (run.method(name).attack.is_file() or not experiment.attack)
+        and run.method(name).draws_done >= len(method.repetitions())
+        for name, method in methods.items()
+    )
+
+
+def _judge_again(experiment: Experiment, run: RunFolder, content: Mapping[str, Any]) -> Report:
+    """Judge a finished run whose rows were drawn by an older version: its test rows are its own.
+
+    Raises:
+        RunError: the data do not hold these test rows any more.
+    """
+    dataset, test = _read_data(experiment)
+    with lock_folder(run.path):
+        rows = rows_judged_in(run, dataset if test is None else test, content["methods"])
+        report = _judge(run, content, read_data(run), rows, {})
+        write_experiment(run, content)
+        write_report(report, run.path)
     return report
 
 
@@ -165,19 +199,25 @@ def _follow(methods: Mapping[str, Method], parts: Split, run: RunFolder) -> None
     for name, method in methods.items():
         folder, work = run.method(name), run.work(name)
         if method.joint and not folder.is_complete:
-            first.wait_for(work.plan)
-            same = with_saved_changes(method, work)
+            first.wait_for(work.shared, begun=True)
+            same = with_shared_changes(method, work)
             same.fit(parts.train, parts.validation, workdir=work.path)
             leave(work)
             first.begun = True
         first.wait_for(folder.path / folders.MANIFEST)
 
 
+def _read_data(experiment: Experiment) -> tuple[Dataset, Dataset | None]:
+    """Return the data, and the test rows where they have a source of their own."""
+    options = experiment.data
+    test = read_dataset(options.test, options.read) if options.test else None
+    return read_dataset(options.source, options.read), test
+
+
 def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
     """Read and split the data; the report's facts about them come along."""
     options = experiment.data
-    dataset = read_dataset(options.source, options.read)
-    test = read_dataset(options.test, options.read) if options.test else None
+    dataset, test = _read_data(experiment)
     if options.limit is not None:
         dataset = sample(dataset, options.limit, experiment.seed)
     parts = split(dataset, replace(experiment.split, seed=experiment.seed), test=test)
@@ -202,6 +242,10 @@ def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
         near_duplicates=parts.near_duplicates,
         leaked_rows_removed=parts.leaked_rows_removed,
         dropped=dataset.dropped,
+        copies_left_out=parts.copies_left_out,
+        copies_in_test=parts.copies_in_test,
+        contradictory_texts=parts.contradictory_texts,
+        repeated_texts=parts.repeated_texts,
     )
     return parts, report
 

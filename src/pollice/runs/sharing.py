@@ -38,18 +38,21 @@ class FirstProcess:
     late_seconds: float = 120.0
     """How long it may take to begin after this process."""
 
-    def wait_for(self, path: Path) -> None:
+    def wait_for(self, path: Path, *, begun: bool = False) -> None:
         """Wait until it has written a file.
+
+        ``begun``: not before it has been seen at work, so that no file of an earlier session is
+        taken for one of this.
 
         Raises:
             RunError: it has ended without it.
         """
         start = time.monotonic()
-        while not path.exists():
+        while not (path.exists() and (self.begun or not begun)):
             working = is_worked_in(self.folder)
             self.begun |= working
             late = time.monotonic() - start > self.late_seconds
-            if not working and (self.begun or late) and not path.exists():
+            if not working and (self.begun or late) and not (path.exists() and self.begun):
                 raise RunError(
                     f"Process 0 ended before it wrote {path}, so this process ends too. What "
                     "process 0 said tells why."
