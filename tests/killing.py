@@ -1,6 +1,7 @@
 """Work in child processes: ended by a signal at a chosen moment, or one of several together."""
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -41,6 +42,19 @@ def in_child(work: Callable[[], object]) -> int:
     if child == 0:
         _end_after(work)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def ends_within(seconds: int, work: Callable[[], object]) -> bool:
+    """Tell whether work ends well in so many seconds of a processor, however busy the machine is.
+
+    It runs in a forked child, which the system ends when it has used them up.
+    """
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        work()
+
+    return in_child(limited) == 0
 
 
 def _end_after(work: Callable[[], object]) -> NoReturn:

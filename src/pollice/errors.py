@@ -3,8 +3,10 @@
 Knows nothing about what raises them: the sentence stands where the error is raised.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 class PolliceError(Exception):
@@ -67,6 +69,12 @@ class Interrupted(PolliceError):  # noqa: N818  # a request that was met, not a 
         self.exit_code = (
             128 + signal_number
         )  # as a shell reports it: 130 for SIGINT, 143 for SIGTERM
+
+
+def broken_rule(problem: Mapping[str, Any]) -> str:
+    """Return the rule that a value broke, from one problem of a pydantic ValidationError."""
+    rule = re.sub(r"^(Input|Value) (should|error)", r"its value \2", problem["msg"])
+    return rule.replace("its value error, ", "").replace("dictionary", "table")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

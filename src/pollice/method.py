@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -22,9 +22,8 @@ logger = logging.getLogger("pollice")
 OPTIONS = ConfigDict(extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=False)
 """The pydantic configuration of every method's options."""
 
-Work = Literal["count_words", "encode", "pair", "prompt", "train_encoder", "train_causal"]
-"""What a method does as far as memory is concerned; `pollice.memory.footprint` has the formulas."""
-
+TRAINING_LOG = "training.jsonl"
+"""In the ``workdir`` of `Method.fit`: a line for each training step and each epoch, if any."""
 
 NO_EFFECT: Any = {"affects_results": False}
 """For ``Field(json_schema_extra=NO_EFFECT)``: the option changes no result, but for rounding and
@@ -50,8 +49,6 @@ class Method(ABC):
     knows_more_than_labels: ClassVar[bool] = False
     """Whether a prediction rests on more than the labels that `fit` is given: such a method
     judges well even where they are wrong, so shuffled labels (the canary) show nothing of it."""
-    work: ClassVar[Work | None] = None
-    """By what its memory is planned; None: it is not planned."""
     joint: ClassVar[bool] = False
     """Whether `fit` shares its work with the processes that torchrun or accelerate launched; the
     first process fits the others alone."""
@@ -66,6 +63,13 @@ class Method(ABC):
         """Learn from ``train``, choose by ``validation``; logs and checkpoints go to ``workdir``.
 
         The test rows never come here.
+        """
+
+    def check(self, train: Dataset) -> None:  # noqa: B027 -- most methods of others need none
+        """Refuse what `fit` would refuse, before any method of a comparison is fitted.
+
+        What has to be fetched or converted first is made ready here, so that no measured time
+        holds it. By default there is nothing to check.
         """
 
     def labels_used(self, train: Dataset, validation: Dataset) -> int:

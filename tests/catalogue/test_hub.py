@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from huggingface_hub import close_session, constants
 
-from pollice.catalogue.hub import push, reserve
+from pollice.catalogue.hub import reserve_repository, upload_folder
 from pollice.errors import SourceError
 
 
@@ -73,7 +73,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
 
 
 def test_a_new_repository_is_private(hub: type[Hub]) -> None:
-    reserve("someone/opinions")
+    reserve_repository("someone/opinions")
     (created,) = hub.created
     assert (created["organization"], created["name"]) == ("someone", "opinions")
     assert created.get("private") or created["visibility"] == "private"
@@ -82,14 +82,14 @@ def test_a_new_repository_is_private(hub: type[Hub]) -> None:
 def test_every_file_of_a_checkpoint_is_uploaded(hub: type[Hub], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    push(tmp_path, "someone/opinions")
+    upload_folder(tmp_path, "someone/opinions")
     assert hub.files == {"config.json": b"{}", "model.safetensors": b"weights"}
 
 
 def test_a_refusal_is_said_in_one_sentence(hub: type[Hub], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(SourceError) as refused:
-        push(tmp_path, "nobody/opinions")
+        upload_folder(tmp_path, "nobody/opinions")
     assert re.fullmatch(
         r"The Hub did not take push_to_hub nobody/opinions: .*404.*\. Name it owner/name, give a "
         r"token that may write there in HF_TOKEN, or leave push_to_hub out; what has been trained "

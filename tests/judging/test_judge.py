@@ -12,13 +12,14 @@ import pytest
 
 from pollice.errors import PredictionsError
 from pollice.judging.judge import judge_tables
+from pollice.judging.results import JudgingOptions
 from pollice.predictions.table import Predictions
 
 
 def test_tables_are_judged_again_to_the_same_numbers(finished: Path) -> None:
     paths = {name: finished / name / "predictions.parquet" for name in ("baseline", "words")}
     held = json.loads((finished / "report.json").read_text())
-    report = judge_tables(paths, seed=0)
+    report = judge_tables(paths, JudgingOptions(seed=0))
     for method in report.methods:
         assert method.evaluation.accuracy == held["methods"][method.name]["accuracy"]
         assert method.evaluation.log_loss == held["methods"][method.name]["log_loss"]
@@ -30,7 +31,7 @@ def test_tables_are_judged_again_to_the_same_numbers(finished: Path) -> None:
 def test_abstaining_holds_for_evaluations_and_paired_tests_alike(finished: Path) -> None:
     paths = {name: finished / name / "predictions.parquet" for name in ("baseline", "words")}
     held = [path.read_bytes() for path in paths.values()]
-    report = judge_tables(paths, seed=0, abstain_below=0.6)
+    report = judge_tables(paths, JudgingOptions(seed=0, abstain_below=0.6))
     first, second = (method.evaluation for method in report.methods)
     assert first.coverage < 1
     assert first.accuracy != second.accuracy
@@ -54,7 +55,7 @@ def test_an_outside_system_joins_by_its_table(finished: Path, tmp_path: Path) ->
         "ours": finished / "baseline" / "predictions.parquet",
         "oracle": tmp_path / "oracle.parquet",
     }
-    report = judge_tables(paths, seed=0)
+    report = judge_tables(paths, JudgingOptions(seed=0))
     assert report.comparison.ranking == ("oracle", "ours")
     assert report.methods[1].evaluation.accuracy == 1.0
 
@@ -65,7 +66,7 @@ def test_a_tuned_model_is_compared_with_what_it_was(finished: Path, tmp_path: Pa
     turned = 1 - table.probabilities
     variants = {"before": turned, "raw": turned}
     replace(table, variants=variants).write(tmp_path / "tuned.parquet")
-    (method,) = judge_tables({"tuned": tmp_path / "tuned.parquet"}, seed=0).methods
+    (method,) = judge_tables({"tuned": tmp_path / "tuned.parquet"}, JudgingOptions(seed=0)).methods
     (pair,) = method.tuning
     assert (pair.a, pair.b) == ("after", "before")
     before = 1 - method.evaluation.accuracy
@@ -82,4 +83,4 @@ def test_tables_of_other_rows_are_refused(finished: Path, tmp_path: Path) -> Non
         f"'{missing}'. Predict the same rows with each."
     )
     with pytest.raises(PredictionsError, match=f"^{re.escape(sentence)}$"):
-        judge_tables(paths, seed=0)
+        judge_tables(paths, JudgingOptions(seed=0))

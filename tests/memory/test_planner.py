@@ -1,18 +1,32 @@
 """The planner: which ways it looks at in which order, which it takes, and how it refuses."""
 
 import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
+from pollice.data.dataset import Dataset
 from pollice.errors import MemoryPlanError, OptionError
 from pollice.memory import planner
-from pollice.memory.footprint import CORE_LIBRARIES, CPU_LIBRARIES, MIB, Lengths
+from pollice.memory.footprint import (
+    CORE_LIBRARIES,
+    CPU_LIBRARIES,
+    MIB,
+    Footprint,
+    Lengths,
+    PlannedMethod,
+)
 from pollice.memory.planner import Candidate, MemoryPlan, check_plan, plan_memory, read_size, table
-from pollice.method import Method
-from pollice.methods import create_method, find_method, method_names
+from pollice.method import NO_EFFECT, OPTIONS, Method, options_without_effect
+from pollice.methods import create_method, method_names
+from pollice.predictions.predictor import Predictor
 from pollice.system.measuring import resident_bytes
 from tiny import tiny_encoder
 
@@ -137,12 +151,70 @@ def test_a_baseline_has_one_way_and_needs_no_checkpoint() -> None:
     assert set(plan.candidates[0].parts) == {"libraries", "data", "weights", "activations"}
 
 
-def test_a_method_that_does_not_say_what_its_work_is_is_not_planned(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    method = create_method("baseline", {})
-    monkeypatch.setattr(type(method), "work", None)
-    assert plan_memory(method, LONG, 1) is None
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class Unplanned(Method):
+    """A method of someone else's, which says nothing of its memory."""
+
+    def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> Predictor:
+        raise NotImplementedError
+
+
+def test_a_method_that_does_not_say_what_it_takes_is_not_planned() -> None:
+    assert plan_memory(Unplanned(), LONG, 1) is None
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class Foreign(Unplanned, PlannedMethod):
+    """A method of someone else's that is planned: a tenth of a text at once, if need be."""
+
+    share: int = 1
+    """Takes less memory, and changes the results."""
+    recompute: bool = Field(default=False, json_schema_extra=NO_EFFECT)
+    """Takes less memory."""
+    weights: tuple[str, ...] = ()
+    """What goes by the name of an option that the planner knows, and is something else."""
+
+    def estimate_memory(self, lengths: Lengths) -> Footprint:
+        size = 1000 // self.share - 100 * self.recompute
+        return Footprint.of_gpu({"activations": size * MIB})
+
+    def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
+        return {"share": 2 * self.share} if self.share < 4 else {}
+
+
+def test_a_foreign_method_is_planned_by_what_it_says_of_itself() -> None:
+    """Whether a way is exact says the mark on each option; a value that is refused is no way."""
+    plan = plan_memory(Foreign(), LONG, 700 * MIB, exact=False)
+    assert plan is not None
+    assert [(one.changes, one.exact, one.bytes // MIB - 480) for one in plan.candidates] == [
+        ({}, True, 1000),
+        ({"share": 2}, False, 500),
+        ({"share": 4}, False, 250),
+        ({"share": 4, "recompute": True}, False, 150),
+    ]
+
+
+def test_a_step_that_is_marked_is_exact() -> None:
+    plan = plan_memory(Foreign(share=4), LONG, GIB)
+    assert plan is not None
+    assert [(one.changes, one.exact) for one in plan.candidates] == [
+        ({}, True),
+        ({"recompute": True}, True),
+    ]
+
+
+def test_options_that_a_method_refuses_together_are_no_way() -> None:
+    """An adapter cannot be merged into 4-bit weights."""
+    steps = [one.step for one in planned("lora", GIB, device="cuda", merge=True).candidates]
+    assert "4-bit weights" not in steps
+    assert steps[-2:] == ["8-bit optimizer", "optimizer offloaded"]
+
+
+@pytest.mark.parametrize("name", [name for name in method_names() if name != "nli"])
+def test_smaller_micro_batches_leave_the_numbers(name: str) -> None:
+    method = create_method(name, {})
+    assert isinstance(method, PlannedMethod)
+    assert options_without_effect(type(method)).issuperset(method.halve_batch(LONG))
 
 
 def test_without_a_budget_it_is_what_is_free() -> None:
@@ -245,14 +317,21 @@ def test_the_json_says_which_way_is_taken() -> None:
     assert content["budget"] == {"bytes": 700 * MIB, "cuda": False, "given": True}
 
 
+def test_a_plan_without_a_checkpoint_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from pollice.memory.footprint import ANY_TEXTS\n"
+        "from pollice.memory.planner import plan_memory\n"
+        "from pollice.methods import create_method\n"
+        "assert plan_memory(create_method('baseline', {}), ANY_TEXTS)\n"
+        "print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
 def test_a_plan_counts_what_the_process_holds_already() -> None:
     found = planned("features", GIB).candidates[0].parts["libraries"]
     assert found >= max(CPU_LIBRARIES, 0.9 * (resident_bytes() - 2 * LONG.characters))
     assert planned("baseline", GIB).candidates[0].parts["libraries"] >= CORE_LIBRARIES
-
-
-def test_every_method_of_ours_says_what_its_work_is() -> None:
-    for name in method_names():
-        method: type[Method] = find_method(name)
-        assert method.work is not None, name
-        assert method.joint == method.work.startswith("train"), name

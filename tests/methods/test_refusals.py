@@ -212,12 +212,12 @@ BAD_EXPERIMENTS = [
     ),
     (
         f'seed = "x"\n{DATA}{BASELINE}',
-        "seed is 'x' in plan.toml, but it should be a valid integer, unable to parse string as an "
-        "integer.",
+        "seed is 'x' in plan.toml, but its value should be a valid integer, unable to parse "
+        "string as an integer.",
     ),
     (
         f"seed = -1\n{DATA}{BASELINE}",
-        "seed is -1 in plan.toml, but it should be greater than or equal to 0.",
+        "seed is -1 in plan.toml, but its value should be greater than or equal to 0.",
     ),
     (
         f"abstain_below = 1\n{DATA}{BASELINE}",
@@ -226,8 +226,8 @@ BAD_EXPERIMENTS = [
     ),
     (
         f'canary = "maybe"\n{DATA}{BASELINE}',
-        "canary is 'maybe' in plan.toml, but it should be a valid boolean, unable to interpret "
-        "input.",
+        "canary is 'maybe' in plan.toml, but its value should be a valid boolean, unable to "
+        "interpret input.",
     ),
     (BASELINE, "Expected data.source in plan.toml, but it is not set."),
     (
@@ -237,7 +237,7 @@ BAD_EXPERIMENTS = [
     ),
     (
         f"{DATA}[methods]\nbaseline = 1\n",
-        "methods.baseline is 1 in plan.toml, but it should be a valid table.",
+        "methods.baseline is 1 in plan.toml, but its value should be a valid table.",
     ),
     (DATA, "Expected one method or more, but none is named. Add --method NAME."),
     (

@@ -267,7 +267,8 @@ def test_a_crash_leaves_finished_methods_and_no_half_of_one(
         run_experiment(plan, run)
     assert is_complete(run / "baseline")
     assert not (run / "crash").exists()
-    assert not (run / "report.json").exists()
+    held = json.loads((run / "report.json").read_text())
+    assert list(held["methods"]) == ["baseline"]
     before = inode(run)
     (tmp_path / "ready").touch()
     report = run_experiment(plan, run)
@@ -297,6 +298,7 @@ def test_what_an_interrupted_method_wrote_is_kept(
         run_experiment(plan, tmp_path / "run")
     assert files(tmp_path / "run") == [
         ".work/crash/plan.json",
+        ".work/crash/sessions.json",
         ".work/crash/training.jsonl",
         "data.json",
         "experiment.toml",
@@ -364,3 +366,77 @@ def test_the_same_experiment_has_the_same_folder() -> None:
     assert plain == default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 2}))
     assert plain != default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 3}))
     assert re.fullmatch(r"runs/re views-[0-9a-f]{8}", str(plain))
+
+
+PICKY = '''
+from pydantic.dataclasses import dataclass
+
+from pollice.errors import OptionError
+from pollice.method import OPTIONS, Method
+from pollice.methods.baseline import BagOfWords, Baseline
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class Theirs(Method):
+    """Refuses in its check, or only when it is fitted."""
+
+    predictor_type = BagOfWords
+
+    checked: bool = True
+    """Whether the check finds the mistake."""
+    seed: int = 0
+    """Draws nothing."""
+
+    def check(self, train):
+        if self.checked:
+            raise OptionError("Expected a better option. Mend it.")
+
+    def fit(self, train, validation, *, workdir):
+        raise OptionError("Expected a better option. Mend it.")
+'''
+
+
+def test_a_mistake_in_the_last_method_costs_nothing(
+    opinions: Path, tmp_path: Path, install_method: InstallMethod
+) -> None:
+    """All methods are checked before the first is fitted."""
+    install_method("picky", PICKY)
+    fails(
+        OptionError,
+        lambda: run_experiment(experiment(opinions, baseline={}, picky={}), tmp_path / "run"),
+        "Expected a better option. Mend it.",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_method_that_fails_later_does_not_keep_the_others_from_their_report(
+    opinions: Path,
+    tmp_path: Path,
+    install_method: InstallMethod,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    install_method("picky", PICKY)
+    plan = experiment(opinions, picky={"checked": False}, baseline={}, seed=3)
+    fails(
+        OptionError,
+        lambda: run_experiment(plan, tmp_path / "run"),
+        "Expected a better option. Mend it.",
+    )
+    assert caplog.messages[-1] == (
+        "picky failed, the others go on: Expected a better option. Mend it."
+    )
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert list(report["methods"]) == ["baseline"]
+
+
+def test_an_older_experiment_file_without_a_newer_option_is_the_same_experiment(
+    finished: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    held = (run / "experiment.toml").read_text()
+    assert "canary = false\n" in held
+    assert "ngrams = 2\n" in held
+    (run / "experiment.toml").write_text(held.replace("ngrams = 2\n", ""))
+    before = inode(run)
+    run_experiment(read_experiment(tomllib.loads(held), "it"), run)
+    assert inode(run) == before

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from pollice import processes
 from pollice.errors import Interrupted
 from pollice.method import OPTIONS, Method
 from pollice.methods.baseline import BagOfWords, Baseline
+from pollice.system import processes
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
@@ -131,6 +131,7 @@ def test_the_canary_is_asked_for_in_one_process(home: Path) -> None:
 def test_two_comparisons_in_one_folder_are_refused(home: Path) -> None:
     waiting = compare(home, MEET="2")
     while not (home / "run" / ".work" / "joint" / "rank0").exists():
+        assert waiting.poll() is None
         time.sleep(0.05)
     code, output, error = ended(compare(home))
     assert (code, output) == (2, "")

@@ -112,3 +112,36 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
         lambda: read_manifest(tmp_path),
         f"{tmp_path}/a should have 3 bytes by its manifest, but has 2. Save or copy it again.",
     )
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "inner/../../secret", "link", "a\0b"])
+def test_a_manifest_names_no_file_outside_its_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "secret").write_text("1")
+    (folder / "link").symlink_to("../secret")
+    write_json(folder / "manifest.json", {"files": {name: {"bytes": 1}}})
+    fails(
+        lambda: read_manifest(folder),
+        f"Expected a manifest that names files of its own folder, but {folder}/manifest.json names "
+        f"{name!r}, which leads out of it. Copy the folder again from where it was saved.",
+    )
+
+
+def test_a_folder_may_be_reached_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").write_text("1")
+    (tmp_path / "folder" / "b").symlink_to("a")
+    write_manifest(tmp_path / "folder", {"made": "here"})
+    (tmp_path / "link").symlink_to("folder")
+    assert read_manifest(tmp_path / "link")["made"] == "here"
+
+
+@pytest.mark.parametrize("files", [["a"], {"a": 1}, {"a": {"bytes": "many"}}, {"a": {}}, "a", None])
+def test_a_damaged_list_of_files_is_said(tmp_path: Path, files: object) -> None:
+    write_json(tmp_path / "manifest.json", {"files": files})
+    fails(
+        lambda: read_manifest(tmp_path),
+        f"Expected a manifest that pollice wrote, but {tmp_path}/manifest.json is damaged or of "
+        "something else. Name a folder that pollice saved, such as runs/NAME/METHOD/predictor.",
+    )

@@ -77,13 +77,10 @@ def test_bars_show_stages_and_their_ends() -> None:
     assert "40/40" in shown.getvalue()
 
 
-def test_a_log_gets_a_line_when_a_stage_ends_and_some_while_it_lasts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_log_gets_a_line_when_a_stage_ends_and_some_while_it_lasts() -> None:
     clock = iter([0.0, 10.0, 31.0, 31.0, 70.0, 70.0])
-    monkeypatch.setattr("pollice.cli.progress_bars.monotonic", lambda: next(clock))
     shown = io.StringIO()
-    with shown_on(Console(file=shown, width=100)):
+    with shown_on(Console(file=shown, width=100), lambda: next(clock)):
         with stage("judging", total=40) as advance:
             advance(10)
             assert shown.getvalue() == ""

@@ -1,6 +1,6 @@
-"""The Hugging Face Hub: checkpoints and data sets from it, and a trained classifier to it.
+"""The Hugging Face Hub, in both directions: files fetched from it, a classifier uploaded to it.
 
-Knows nothing about training.
+The one door to the Hub. Knows nothing about what the files hold.
 """
 
 import errno
@@ -11,10 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-from huggingface_hub import HfApi
-
 from pollice.errors import SourceError
-from pollice.system.folders import MEGABYTE, full_disk_said
+from pollice.system.folders import MEGABYTE, explain_full_disk
 from pollice.system.progress import Advance, stage
 
 Kind = Literal["checkpoint", "dataset"]
@@ -53,7 +51,7 @@ def fetch_snapshot(pinned: str, kind: Kind, patterns: Sequence[str], size: int |
     total = None if size is None else -(-size // MEGABYTE)
     with (
         stage(f"Fetching {repository}", total, "MB") as advance,
-        full_disk_said(Path(constants.HF_HUB_CACHE), variable="HF_HOME"),
+        explain_full_disk(Path(constants.HF_HUB_CACHE), variable="HF_HOME"),
     ):
         try:
             found = snapshot_download(
@@ -128,21 +126,25 @@ def _counting_bar(advance: Advance) -> type:
     return CountingBar
 
 
-def reserve(repository: str) -> None:
+def reserve_repository(repository: str) -> None:
     """Create the repository, private, where it is not there: what fails, fails before training."""
-    with _refusals_said(repository):
+    from huggingface_hub import HfApi  # imported here for the reason above
+
+    with _refusals_explained(repository):
         HfApi().create_repo(repository, private=True, exist_ok=True)
 
 
-def push(folder: Path, repository: str) -> None:
+def upload_folder(folder: Path, repository: str) -> None:
     """Upload a checkpoint's files."""
+    from huggingface_hub import HfApi
+
     message = "Trained with pollice"
-    with _refusals_said(repository):
+    with _refusals_explained(repository):
         HfApi().upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
 
 
 @contextmanager
-def _refusals_said(repository: str) -> Iterator[None]:
+def _refusals_explained(repository: str) -> Iterator[None]:
     try:
         yield
     # As in `fetch_snapshot`, an error may be of any HTTP library.

@@ -101,10 +101,12 @@ def train(method: str, out: Path | None, **given: Any) -> None:
     """Train one METHOD, judge it on the test rows, and save its predictor."""
     if given["source"] is None:
         raise OptionError("Expected data to train on, but none are named. Add --data FILE.")
+    from pollice.runs.folder import RunFolder
+
     content = content_of(None, (method,), given)
     folder = _run(content, "the experiment", out, given)
     if processes.is_first() and not given["as_json"]:
-        click.echo(f"Predictor: {folder / method.partition('=')[0] / 'predictor'}")
+        click.echo(f"Predictor: {RunFolder(folder).method(method.partition('=')[0]).predictor}")
 
 
 def _read_options(given: Mapping[str, Any]) -> "ReadOptions":
@@ -188,7 +190,9 @@ def predict(
 
 def _predictor_folder(folder: Path) -> Path:
     """Return the predictor's folder, also where the method's folder is named."""
-    inner = folder / "predictor"
+    from pollice.runs.folder import MethodFolder
+
+    inner = MethodFolder(folder).predictor
     return inner if inner.is_dir() else folder
 
 
@@ -248,18 +252,23 @@ def evaluate(
     Each of PREDICTIONS is a predictions.parquet, or NAME=FILE, of pollice or any other system.
     """
     from pollice.judging.judge import judge_tables
+    from pollice.judging.results import JudgingOptions
 
     tables = [_named_table(text) for text in predictions]
     check_distinct([name for name, _ in tables], "the command", "FILE")
-    _show(judge_tables(dict(tables), seed, abstain_below), as_json=as_json)
+    options = JudgingOptions(seed=seed, abstain_below=abstain_below)
+    _show(judge_tables(dict(tables), options), as_json=as_json)
 
 
 def _named_table(text: str) -> tuple[str, Path]:
     name, separator, path = text.partition("=")
     if separator:
         return name, Path(path)
+    from pollice.runs.folder import MethodFolder
+
     file = Path(text)
-    return (file.parent.name if file.name == "predictions.parquet" else file.stem) or text, file
+    folder = MethodFolder(file.parent)
+    return (folder.name if file == folder.predictions else file.stem) or text, file
 
 
 @app.command()

@@ -5,7 +5,7 @@ Knows nothing about the work: it listens to `pollice.system.progress` and to the
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
@@ -45,8 +45,13 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def shown_on(console: Console) -> Iterator[None]:
-    """Show every stage that is entered inside this context on the console."""
+def shown_on(console: Console, clock: Callable[[], float] = monotonic) -> Iterator[None]:
+    """Show every stage that is entered inside this context on the console.
+
+    Args:
+        console: Where it is shown.
+        clock: The seconds that tell when a log gets its next line.
+    """
     progress = Progress(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
@@ -74,13 +79,13 @@ def shown_on(console: Console) -> Iterator[None]:
         if moving:
             progress.start()
         task = progress.add_task(description, total=total, unit=unit)
-        said = monotonic()
+        said = clock()
 
         def advance(units: int) -> None:
             nonlocal said
             progress.advance(task, units)
-            if monotonic() - said >= _SECONDS_A_LINE and not state(task).finished:
-                said = monotonic()
+            if clock() - said >= _SECONDS_A_LINE and not state(task).finished:
+                said = clock()
                 say(task)
 
         try:

@@ -1,28 +1,26 @@
 """Predictions tables, of a run or of any origin, become a report.
 
-Knows nothing about models: everything comes from small files.
+Knows nothing about models, nor about where a run keeps its files.
 """
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, TypeVar
+from types import MappingProxyType
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from pollice.data.dataset import Dataset
 from pollice.judging.comparison import compare
 from pollice.judging.metrics import Evaluation, abstain, evaluate
 from pollice.judging.results import (
-    Attack,
-    Canary,
     Comparison,
     Cost,
     DataReport,
+    FinishedMethod,
+    JudgingOptions,
     MethodReport,
     Mistake,
     Pair,
@@ -31,47 +29,49 @@ from pollice.judging.results import (
 )
 from pollice.predictions.table import Predictions
 
-T = TypeVar("T")
-
 _MISTAKES = 12
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
-def judge(folder: Path, content: Mapping[str, Any], data: DataReport, test: Dataset) -> Report:
-    """Judge the finished methods of a run from their predictions tables; no model is loaded."""
-    runs = {
-        name: Predictions.read(folder / name / "predictions.parquet") for name in content["methods"]
-    }
-    seed, below = content["seed"], content.get("abstain_below")
+def judge(
+    finished: Sequence[FinishedMethod],
+    data: DataReport,
+    test: Dataset,
+    options: JudgingOptions,
+    failed: Mapping[str, str] = _NONE,
+) -> Report:
+    """Judge the finished methods of a run from their predictions tables; no model is loaded.
+
+    ``failed``: why other methods of the run could not be fitted, by their names.
+    """
     texts = dict(zip(test.ids, test.texts, strict=True))
-    methods = tuple(
-        _method_report(folder / name, content["methods"][name], run, (seed, below), texts)
-        for name, run in runs.items()
-    )
     return Report(
         data=data,
-        methods=methods,
-        comparison=_compare(runs, seed, below),
+        methods=tuple(_method_report(method, options, texts) for method in finished),
+        comparison=_compare({method.name: method.predictions for method in finished}, options),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seed=seed,
+        seed=options.seed,
+        failed=failed,
     )
 
 
-def _compare(runs: Mapping[str, Predictions], seed: int, below: float | None) -> Comparison:
-    return compare({name: abstain(run, below) for name, run in runs.items()}, seed=seed)
+def _compare(runs: Mapping[str, Predictions], options: JudgingOptions) -> Comparison:
+    answered = {name: abstain(run, options.abstain_below) for name, run in runs.items()}
+    return compare(answered, seed=options.seed)
 
 
-def judge_tables(
-    paths: Mapping[str, Path], seed: int, abstain_below: float | None = None
-) -> Report:
+def judge_tables(paths: Mapping[str, Path], options: JudgingOptions) -> Report:
     """Judge predictions tables of any origin; costs that are not known are NaN.
 
     Raises:
         PredictionsError: a table cannot be read, or the tables hold different rows.
-        OptionError: ``abstain_below`` is not in [0, 1).
+        OptionError: ``options.abstain_below`` is not in [0, 1).
     """
     runs = {name: Predictions.read(path) for name, path in paths.items()}
-    evaluations = {name: evaluate(run, abstain_below=abstain_below) for name, run in runs.items()}
-    comparison = _compare(runs, seed, abstain_below)
+    evaluations = {
+        name: evaluate(run, abstain_below=options.abstain_below) for name, run in runs.items()
+    }
+    comparison = _compare(runs, options)
     first = next(iter(evaluations.values()))
     unknown = Cost(
         fit_seconds=math.nan,
@@ -101,72 +101,59 @@ def judge_tables(
                 options={},
                 labels_used=0,
                 evaluation=evaluations[name],
-                variants=_variants(run, abstain_below),
+                variants=_variants(run, options),
                 cost=unknown,
                 training=(),
                 mistakes=(),
-                tuning=_tuning(run, abstain_below, seed),
+                tuning=_tuning(run, options),
             )
             for name, run in runs.items()
         ),
         comparison=comparison,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seed=seed,
+        seed=options.seed,
     )
 
 
-def _variants(run: Predictions, below: float | None) -> dict[str, Evaluation]:
+def _variants(run: Predictions, options: JudgingOptions) -> dict[str, Evaluation]:
+    below = options.abstain_below
     return {name: evaluate(run.variant(name), abstain_below=below) for name in run.variants}
 
 
 def _method_report(
-    folder: Path,
-    options: Mapping[str, Any],
-    run: Predictions,
-    judged_by: tuple[int, float | None],
-    texts: Mapping[str, str],
+    method: FinishedMethod, options: JudgingOptions, texts: Mapping[str, str]
 ) -> MethodReport:
-    seed, below = judged_by
-    cost = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
-    labels_used = cost.pop("labels_used")
-    log = folder / "training.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    run, below = method.predictions, options.abstain_below
     evaluation = evaluate(run, abstain_below=below)
     return MethodReport(
-        name=folder.name,
-        method=options["method"],
-        options={key: value for key, value in options.items() if key != "method"},
-        labels_used=labels_used,
+        name=method.name,
+        method=method.method,
+        options=method.options,
+        labels_used=method.labels_used,
         evaluation=evaluation,
-        variants=_variants(run, below),
-        cost=Cost(**cost),
-        training=tuple(json.loads(line) for line in lines),
+        variants=_variants(run, options),
+        cost=method.cost,
+        training=method.training,
         mistakes=_mistakes(abstain(run, below), texts),
-        facts=_held(folder / "facts.json", dict[str, Any]) or {},
-        tuning=_tuning(run, below, seed),
-        spread=_spread(folder / "draws", evaluation, below),
-        canary=_held(folder / "canary.json", Canary),
-        attack=_held(folder / "attack.json", Attack),
+        facts=method.facts,
+        tuning=_tuning(run, options),
+        spread=_spread(method.draws, evaluation, below),
+        canary=method.canary,
+        attack=method.attack,
     )
 
 
-def _tuning(run: Predictions, below: float | None, seed: int) -> tuple[Pair, ...]:
+def _tuning(run: Predictions, options: JudgingOptions) -> tuple[Pair, ...]:
     """Compare a tuned model with what it was before: variants of that name on the same rows."""
     before = [name for name in run.variants if name.partition(" ")[0] == "before"]
     if not before:
         return ()
     runs = {"after": run, **{name: run.variant(name) for name in before}}
-    return tuple(pair for pair in _compare(runs, seed, below).pairs if pair.a == "after")
+    return tuple(pair for pair in _compare(runs, options).pairs if pair.a == "after")
 
 
-def _held(path: Path, kind: type[T]) -> T | None:
-    """Return what a file of a method's folder holds; None where it was not asked for."""
-    return TypeAdapter(kind).validate_json(path.read_bytes()) if path.is_file() else None
-
-
-def _spread(folder: Path, first: Evaluation, below: float | None) -> Spread | None:
+def _spread(tables: Sequence[Predictions], first: Evaluation, below: float | None) -> Spread | None:
     """Return the spread of the accuracy over all draws; None where there is only the first."""
-    tables = [Predictions.read(path) for path in sorted(folder.glob("*.parquet"))]
     if not tables:
         return None
     others = [evaluate(table, abstain_below=below).accuracy for table in tables]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pollice.judging.metrics import Evaluation
+from pollice.predictions.table import Predictions
 
 Verdict = Literal["better", "worse", "not distinguishable"]
 
@@ -51,6 +52,9 @@ class Comparison:
     about every second time only; 80 % power needs about 1.4 times as much. At most 1.0.
     """
 
+
+REPORT_FILES = ("report.json", "report.md", "report.html")
+"""The forms of a report that are files in a run's folder."""
 
 _REVERSED: Mapping[str, Literal["better", "worse"]] = {"better": "worse", "worse": "better"}
 
@@ -128,6 +132,35 @@ class Attack:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JudgingOptions:
+    """How predictions are judged; they may change without anything being fitted again."""
+
+    seed: int = 0
+    """Of the bootstrap."""
+    abstain_below: float | None = None
+    """Rows whose highest probability is below this count as unanswered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedMethod:
+    """What a run has of a method: its predictions, and what is known of how they came about."""
+
+    name: str
+    method: str
+    options: Mapping[str, Any]
+    labels_used: int
+    predictions: Predictions
+    cost: Cost
+    training: tuple[Mapping[str, Any], ...] = ()
+    """The rows of training.jsonl."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    draws: tuple[Predictions, ...] = ()
+    """The predictions of other draws of the examples."""
+    canary: Canary | None = None
+    attack: Attack | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spread:
     """The accuracies of a method over several draws of its examples, the first included."""
 
@@ -189,6 +222,8 @@ class Report:
     created: str
     """ISO 8601 time."""
     seed: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """For each method of the comparison that could not be fitted, why."""
 
     @property
     def ranked(self) -> tuple[MethodReport, ...]:

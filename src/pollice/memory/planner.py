@@ -1,27 +1,18 @@
 """The memory planner: the first way to do a method's work that fits a budget, found before loading.
 
-Knows nothing about bytes of tensors, which are `pollice.memory.footprint`'s, nor about terminals.
+Knows nothing about bytes of tensors, which a method estimates itself, nor about terminals.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, cast
 
-from pollice.errors import CheckpointError, MemoryPlanError, OptionError
-from pollice.memory.footprint import (
-    CORE_LIBRARIES,
-    CPU_LIBRARIES,
-    CUDA_CONTEXT,
-    MIB,
-    PARTS,
-    Case,
-    Lengths,
-    Parts,
-    parts,
-    total,
-)
-from pollice.method import Method, options_of
+from pydantic import ValidationError
+
+from pollice.errors import MemoryPlanError, OptionError
+from pollice.memory.footprint import CUDA_CONTEXT, MIB, PARTS, Lengths, Parts, PlannedMethod, total
+from pollice.method import Method, options_without_effect
 from pollice.system.measuring import free_bytes, release_memory, resident_bytes
 
 MARGIN = 0.1
@@ -86,22 +77,17 @@ class _Step:
     title: str
     option: str
     value: Any
-    exact: bool = False
+    only_if_unset: bool = False
+    """Whether any other value of the option does the same already."""
     cuda_only: bool = False
 
 
 _STEPS = (
-    _Step(title="recomputation", option="recompute", value=True, exact=True),
-    _Step(title="LoRA", option="lora_rank", value=8),
+    _Step(title="recomputation", option="recompute", value=True),
+    _Step(title="LoRA", option="lora_rank", value=8, only_if_unset=True),
     _Step(title="8-bit optimizer", option="optimizer_bits", value=8),
     _Step(title="4-bit weights", option="weights", value="nf4", cuda_only=True),
-    _Step(
-        title="optimizer offloaded",
-        option="paged_optimizer",
-        value=True,
-        exact=True,
-        cuda_only=True,
-    ),
+    _Step(title="optimizer offloaded", option="paged_optimizer", value=True, cuda_only=True),
 )
 """After smaller micro-batches, in this order, each on top of the last."""
 
@@ -139,14 +125,16 @@ def plan_memory(
         exact: Choose only among ways that give the same numbers.
 
     Returns:
-        None for a method that does not say what its work is.
+        None for a method that does not say what it takes.
     """
-    if method.work is None:
+    if not isinstance(method, PlannedMethod):
         return None
-    options = options_of(method)
-    case = _case(method, options, lengths)
-    budget = _budget(memory, cuda=case.cuda)
-    candidates = tuple(_candidates(case))
+    release_memory()
+    held = resident_bytes() - 2 * lengths.characters  # the texts are a part of their own
+    work = _Work(method=method, lengths=lengths, held=held)
+    cuda = method.estimate_memory(lengths).cuda
+    budget = _budget(memory, cuda=cuda)
+    candidates = tuple(_candidates(work, cuda=cuda))
     fitting = (
         candidate
         for candidate in candidates
@@ -157,41 +145,12 @@ def plan_memory(
     )
 
 
-def _case(method: Method, options: Mapping[str, Any], lengths: Lengths) -> Case:
-    assert method.work is not None
-    release_memory()
-    held = resident_bytes() - 2 * lengths.characters  # the texts are a part of their own
-    case = Case(
-        work=method.work,
-        options=options,
-        lengths=lengths,
-        cuda=False,
-        number_bytes=4,
-        libraries=max(held, CORE_LIBRARIES),
-    )
-    if "checkpoint" not in options:
-        return case
-    # Imported here: a comparison of methods without a checkpoint needs no torch.
-    from pollice.models.pretrained.architecture import inspect_checkpoint, planned_device
-    from pollice.models.pretrained.weights import FOUR_BIT_NEEDS_CUDA
-
-    cuda, number_bytes = planned_device(options.get("device", "auto"), options.get("dtype", "auto"))
-    if options.get("weights") == "nf4" and not cuda:
-        raise CheckpointError(FOUR_BIT_NEEDS_CUDA)
-    return replace(
-        case,
-        anatomy=inspect_checkpoint(options["checkpoint"]),
-        cuda=cuda,
-        number_bytes=number_bytes,
-        libraries=max(held, CPU_LIBRARIES),
-    )
-
-
 def _budget(memory: int | None, *, cuda: bool) -> Budget:
     if memory is not None:
         return Budget(bytes=memory, cuda=cuda, given=True)
     if cuda:
-        from pollice.models.pretrained.architecture import free_gpu_bytes
+        # Imported here: a comparison of methods without a checkpoint needs no torch.
+        from pollice.models.pretrained.planned_device import free_gpu_bytes
 
         free = free_gpu_bytes() + CUDA_CONTEXT
     else:
@@ -199,54 +158,62 @@ def _budget(memory: int | None, *, cuda: bool) -> Budget:
     return Budget(bytes=round(free * (1 - MARGIN)), cuda=cuda, given=False)
 
 
-def _candidates(case: Case) -> Iterator[Candidate]:
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """A method, the texts that it learns from, and the bytes that the process holds already."""
+
+    method: PlannedMethod
+    lengths: Lengths
+    held: int
+
+    def changed(self, changes: Mapping[str, Any]) -> PlannedMethod:
+        """Return the method with other options; `ValidationError` if it refuses them together."""
+        method: PlannedMethod = replace(cast(Any, self.method), **changes)
+        return method
+
+    def candidate(self, step: str, changes: Mapping[str, Any]) -> Candidate:
+        """Return what the work takes with other options."""
+        return Candidate(
+            step=step,
+            changes=changes,
+            parts=self.changed(changes).estimate_memory(self.lengths).beside(self.held),
+            exact=options_without_effect(type(self.method)).issuperset(changes),
+        )
+
+    def smaller_batches(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the options of ever smaller micro-batches, down to one text."""
+        changes: Mapping[str, Any] = {}
+        while half := self.changed(changes).halve_batch(self.lengths):
+            changes = {**changes, **half}
+            yield changes
+
+
+def _candidates(work: _Work, *, cuda: bool) -> Iterator[Candidate]:
     """Yield the ways in order: as asked, smaller micro-batches, then every step on top."""
-    changes: dict[str, Any] = {}
-    exact = True
-
-    def candidate(step: str) -> Candidate:
-        changed = replace(case, options={**case.options, **changes})
-        return Candidate(step=step, changes=dict(changes), parts=parts(changed), exact=exact)
-
-    last = candidate("as asked")
+    last = work.candidate("as asked", {})
     yield last
-    smaller: dict[str, Any] = {}
-    while _shrink(case, smaller):
-        before, changes = changes, dict(smaller)
-        found = candidate("smaller micro-batch")
+    for changes in work.smaller_batches():
+        found = work.candidate("smaller micro-batch", changes)
         if found.bytes < last.bytes:
             yield found
             last = found
-        else:
-            changes = before
     for step in _STEPS:
-        possible = step.option in case.options and not _is_done(step, case.options[step.option])
-        if possible and (case.cuda or not step.cuda_only):
-            changes[step.option] = step.value
-            exact = exact and step.exact
-            yield candidate(step.title)
+        if not _is_possible(step, work.method, cuda=cuda):
+            continue
+        try:
+            last = work.candidate(step.title, {**last.changes, step.option: step.value})
+        except ValidationError:  # such as 4-bit weights with an adapter that is to be merged
+            continue
+        yield last
 
 
-def _is_done(step: _Step, asked: Any) -> bool:
-    """Tell whether an option is set already; a rank may have any value."""
-    return asked == step.value or (step.option == "lora_rank" and asked is not None)
-
-
-def _shrink(case: Case, changes: dict[str, Any]) -> bool:
-    """Halve the micro-batch in ``changes``; tell whether there was anything to halve."""
-    options = {**case.options, **changes}
-    parts_of_step = options.get("gradient_accumulation_steps")
-    if parts_of_step is not None:
-        rows = options.get("batch_size", 1)
-        if parts_of_step < rows:
-            changes["gradient_accumulation_steps"] = min(rows, 2 * parts_of_step)
-        return bool(parts_of_step < rows)
-    name = "micro_batch_tokens" if "micro_batch_tokens" in options else "batch_tokens"
-    tokens = options.get(name)
-    if tokens is None or tokens <= case.text_tokens:
+def _is_possible(step: _Step, method: PlannedMethod, *, cuda: bool) -> bool:
+    if step.cuda_only and not cuda:
         return False
-    changes[name] = max(case.text_tokens, tokens // 2)
-    return True
+    if step.option not in {field.name for field in fields(cast(Any, method))}:
+        return False
+    asked = getattr(method, step.option)
+    return asked is None if step.only_if_unset else asked != step.value
 
 
 def check_plan(plan: MemoryPlan, name: str) -> Candidate:

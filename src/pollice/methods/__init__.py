@@ -14,7 +14,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pollice.errors import OptionError, did_you_mean
+import pollice.models  # noqa: F401  # before any method imports torch: it sets how much torch keeps
+from pollice.errors import OptionError, broken_rule, did_you_mean
 from pollice.method import ENTRY_POINTS, Method, say_former_names, with_current_names
 
 
@@ -108,8 +109,7 @@ def _explain(name: str, error: ValidationError) -> str:
             f"Give it, for example with --set {name}.{option}=VALUE. See: pollice methods {name}."
         )
     place = ".".join([name, *(str(part) for part in problem["loc"] if part != name)])
-    rule = re.sub(r"^(Input|Value) (should|error)", r"its value \2", problem["msg"])
-    rule = rule.replace("its value error, ", "")
+    rule = broken_rule(problem)
     return f"Option {place} is {problem['input']!r}, but {rule}. See: pollice methods {name}."
 
 

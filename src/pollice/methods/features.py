@@ -1,5 +1,6 @@
 """A frozen encoder's vectors under a logistic regression."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,23 +9,25 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
-from pollice.method import OPTIONS, Method
+from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
+from pollice.memory.planned_model import plan_model
+from pollice.memory.reading import largest_batch, reading_parts
+from pollice.method import OPTIONS
 from pollice.models.encoder.classifiers import VectorClassifier
+from pollice.models.encoder.reader import check_max_tokens
 from pollice.models.encoder.vectors import Pooling, TextEncoder
 from pollice.models.linear_head import fit_head
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
-from pollice.system.progress import stage
-
-_CHUNK_ROWS = 128
+from pollice.models.pretrained.weights import read_config
+from pollice.system.progress import in_chunks, stage
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Features(ReadingOptions, Method):
+class Features(ReadingOptions, PlannedMethod):
     """A frozen encoder's vectors, scaled, with logistic regression: minutes, and no GPU."""
 
     predictor_type = VectorClassifier
-    work = "encode"
 
     checkpoint: str = "minilm"
     """A catalogue name, a folder, or hub:owner/name@revision."""
@@ -32,6 +35,10 @@ class Features(ReadingOptions, Method):
     """The vector of a text: the mean of its tokens, or that of its first token."""
     seed: int = Field(default=0, ge=0)
     """Part of every method; nothing here is random."""
+
+    def check(self, train: Dataset) -> None:
+        """Refuse a checkpoint that cannot be had, or that has no places for so many tokens."""
+        check_max_tokens(read_config(resolve_checkpoint(self.checkpoint)), self.max_tokens)
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> VectorClassifier:
         """Encode the rows once, and choose the regularization by validation log loss."""
@@ -43,12 +50,19 @@ class Features(ReadingOptions, Method):
         head = fit_head(vectors, train.labels, train.label_names, validation=held_out)
         return VectorClassifier(encoder, head, train.label_names)
 
+    def estimate_memory(self, lengths: Lengths) -> Footprint:
+        """Return what encoding takes; the vectors and their head are small beside it."""
+        model = plan_model(self.checkpoint, self.device, self.dtype)
+        tokens = largest_batch(lengths.cut(self.max_tokens), lengths.rows, self.batch_tokens)
+        return model.footprint(reading_parts(model, tokens), lengths)
+
+    def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
+        """Return half of batch_tokens, as long as it holds a text."""
+        return halved("batch_tokens", self.batch_tokens, lengths.cut(self.max_tokens))
+
 
 def _encode(encoder: TextEncoder, rows: Dataset, description: str) -> NDArray[np.float32]:
     with stage(description, total=len(rows)) as advance:
-        vectors = []
-        for start in range(0, len(rows), _CHUNK_ROWS):
-            chunk = rows.texts[start : start + _CHUNK_ROWS]
-            vectors.append(encoder.encode(chunk)[0])
-            advance(len(chunk))
-    return np.concatenate(vectors)
+        return np.concatenate(
+            [encoder.encode(chunk)[0] for chunk in in_chunks(rows.texts, advance)]
+        )

@@ -9,20 +9,24 @@ from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
 from pollice.errors import PromptError
-from pollice.method import OPTIONS, Method
+from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
+from pollice.memory.planned_model import plan_model
+from pollice.memory.reading import largest_batch, reading_parts
+from pollice.method import OPTIONS
 from pollice.models.calibration import draw_rows, learn_calibration
 from pollice.models.causal.prompts import hypotheses
 from pollice.models.encoder.entailment import EntailmentModel, EntailmentScorer
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
 
+_HYPOTHESIS_TOKENS = 16  # about
+
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Nli(ReadingOptions, Method):
+class Nli(ReadingOptions, PlannedMethod):
     """Entailment of a hypothesis for each label, zero-shot, or calibrated from few labels."""
 
     predictor_type = EntailmentScorer
-    work = "pair"
     knows_more_than_labels = True
 
     checkpoint: str
@@ -71,3 +75,14 @@ class Nli(ReadingOptions, Method):
         model = EntailmentModel(resolve_checkpoint(self.checkpoint), statements, self.reading())
         calibration = learn_calibration(self.calibration, rows, model.label_scores)
         return EntailmentScorer(model, train.label_names, calibration)
+
+    def estimate_memory(self, lengths: Lengths) -> Footprint:
+        """Return what reading texts takes, each beside a hypothesis."""
+        model = plan_model(self.checkpoint, self.device, self.dtype)
+        pair = lengths.cut(self.max_tokens) + _HYPOTHESIS_TOKENS
+        tokens = largest_batch(pair, lengths.rows, self.batch_tokens)
+        return model.footprint(reading_parts(model, tokens), lengths)
+
+    def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
+        """Return half of batch_tokens, as long as it holds a text."""
+        return halved("batch_tokens", self.batch_tokens, lengths.cut(self.max_tokens))

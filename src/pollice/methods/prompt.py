@@ -1,6 +1,6 @@
 """Ask a causal language model, with no labels, some examples, or a calibration from few labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,22 +10,29 @@ from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
 from pollice.errors import PromptError
-from pollice.method import NO_EFFECT, OPTIONS, Method
+from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
+from pollice.memory.planned_model import plan_model
+from pollice.memory.reading import (
+    QUESTION_TOKENS,
+    largest_batch,
+    prefix_bytes,
+    reading_parts,
+)
+from pollice.method import NO_EFFECT, OPTIONS
 from pollice.models.batching import cut
 from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
-from pollice.models.causal.label_prompt import AskingOptions
-from pollice.models.causal.label_scorer import LabelScorer
+from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt
+from pollice.models.causal.label_scorer import AskedModel, LabelScorer
 from pollice.models.causal.prompts import Example, assemble, without_control_words
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
-class Prompt(AskingOptions, Method):
+class Prompt(AskingOptions, PlannedMethod):
     """Label likelihoods of a causal language model, from one forward pass, calibrated."""
 
     predictor_type = LabelScorer
-    work = "prompt"
     knows_more_than_labels = True
 
     checkpoint: str = "gemma-3-270m"
@@ -71,15 +78,24 @@ class Prompt(AskingOptions, Method):
         template = self.asked_template(label_names)
         examples = self._examples(rows.shown, tokenizer)
         pieces = assemble(template, label_names, tokenizer, examples)
+        prompt = LabelPrompt(label_names=label_names, pieces=pieces, settings=self.reading())
         scorer = LabelScorer(
-            checkpoint,
-            label_names,
-            pieces,
-            self.reading(),
-            four_bit=self.four_bit,
-            tokenizer=tokenizer,
+            AskedModel.load(checkpoint, prompt, four_bit=self.four_bit, tokenizer=tokenizer)
         )
         return scorer.calibrated(learn_calibration(self.calibration, rows, scorer.label_scores))
+
+    def estimate_memory(self, lengths: Lengths) -> Footprint:
+        """Return what texts take, each with a question, behind the examples that all share."""
+        model = plan_model(self.checkpoint, self.device, self.dtype, four_bit=self.four_bit)
+        asked = lengths.cut(self.max_tokens) + QUESTION_TOKENS
+        examples = self.shots * (self.example_tokens + QUESTION_TOKENS)
+        tokens = largest_batch(asked, lengths.rows, self.batch_tokens)
+        parts = reading_parts(model, tokens, keys=examples + asked)
+        return model.footprint({**parts, "prefix": prefix_bytes(model, examples)}, lengths)
+
+    def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
+        """Return half of batch_tokens, as long as it holds a text."""
+        return halved("batch_tokens", self.batch_tokens, lengths.cut(self.max_tokens))
 
     def _draw(self, train: Dataset) -> DrawnRows:
         """Return rows for examples, for calibration with labels, and without; none twice."""

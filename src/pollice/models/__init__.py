@@ -1,15 +1,32 @@
 """Pretrained language models, and the predictors that several methods share.
 
+Knows nothing about any of them itself: it sets what has to be set before PyTorch is used.
+
 Texts have many lengths, and for each length oneDNN keeps a kernel of every product: by default the
 last 1,024 of them twice over, which made 3 GB in 13 minutes of training on CPU. So fewer are
-kept, which costs no time that could be measured; it has to be said before torch is imported.
+kept, which costs no time that could be measured. Both caches read their size at their first product
+(torch 2.13), and never again.
 """
 
 import logging
 import os
+import sys
 
-for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-    os.environ.setdefault(_cache, "128")
+_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+_KERNELS = "128"
+
+_unset = [name for name in _CACHES if name not in os.environ]
+for _name in _unset:
+    os.environ[_name] = _KERNELS
+
+# Whether a product has been made cannot be asked, only whether torch was there to make one.
+if _unset and "torch" in sys.modules:
+    logging.getLogger(__name__).warning(
+        "Expected pollice to be imported before torch, but torch was first. If it has multiplied "
+        "matrices on the CPU already, it may hold some GB more when texts have many lengths. "
+        "Import pollice.models first, or set %s before Python starts.",
+        " and ".join(f"{name}={_KERNELS}" for name in _unset),
+    )
 
 # Where bitsandbytes is installed, it warns at every import that 4-bit weights could be faster on
 # CPU, where they are not used.

@@ -3,16 +3,14 @@
 Knows nothing about models, and nothing about metrics.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from pollice.predictions.predictor import Predictor, Scores
 from pollice.predictions.table import Predictions
 from pollice.system.measuring import release_memory
-from pollice.system.progress import stage
-
-_CHUNK_ROWS = 128  # enough for batches of like length; few enough for flat memory and progress
+from pollice.system.progress import in_chunks, stage
 
 
 def predict(
@@ -26,10 +24,9 @@ def predict(
     """Score every text and return the predictions table, in the order of the texts."""
     with stage(description, total=len(texts)) as advance:
         parts = []
-        for chunk in _chunks(texts):
+        for chunk in in_chunks(texts, advance):
             parts.append(predictor.score(chunk))
             release_memory()
-            advance(len(chunk))
     labels = len(predictor.label_names)
     empty = Scores(
         probabilities=np.zeros((0, labels)),
@@ -48,8 +45,3 @@ def predict(
             name: np.concatenate([part.variants[name] for part in parts]) for name in variants
         },
     )
-
-
-def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(texts), _CHUNK_ROWS):
-        yield texts[start : start + _CHUNK_ROWS]

@@ -16,14 +16,13 @@ from pydantic.dataclasses import dataclass
 
 from pollice.data.reading import ReadOptions
 from pollice.data.splits import SplitOptions
-from pollice.errors import OptionError, did_you_mean
+from pollice.errors import OptionError, PolliceError, broken_rule, did_you_mean
 from pollice.judging.metrics import check_threshold
 from pollice.method import Method, options_of
 from pollice.methods import create_method
-from pollice.runs.folder import CLAIM, fixed
+from pollice.runs.folder import RESERVED_NAMES, without_changeable
 
 _STRICT = ConfigDict(extra="forbid")
-_RESERVED = {*CLAIM, "report.json", "report.html", "report.md"}
 _FOLDER_NAME = re.compile(r"[\w-][\w.-]*")
 
 
@@ -62,7 +61,7 @@ class Experiment:
         if not self.methods:
             raise OptionError("Expected one method or more, but none is named. Add --method NAME.")
         for name in self.methods:
-            if name in _RESERVED or not _FOLDER_NAME.fullmatch(name):
+            if name in RESERVED_NAMES or not _FOLDER_NAME.fullmatch(name):
                 raise OptionError(
                     f"A method's name becomes a folder, and {name!r} cannot be one. "
                     "Use letters, digits, - and _."
@@ -105,11 +104,10 @@ def _explain(problem: Mapping[str, Any], place: str) -> str:
             f"{place} sets {where}, but there is no such field.{did_you_mean(name, known)} "
             f"The fields are: {', '.join(known)}."
         )
-    rule = problem["msg"].replace("Input should", "it should").replace("dictionary", "table")
-    return f"{where} is {problem['input']!r} in {place}, but {rule}."
+    return f"{where} is {problem['input']!r} in {place}, but {broken_rule(problem)}."
 
 
-def completed(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]]:
+def fill_in_defaults(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]]:
     """Return the experiment with every default filled in, as plain types, and its methods.
 
     Raises:
@@ -128,6 +126,17 @@ def completed(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Method]
     return _without_none(content), methods
 
 
+def update_content(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an experiment.toml holds as this version would write it.
+
+    Options that came later have their defaults. What cannot be read is returned as it is.
+    """
+    try:
+        return fill_in_defaults(read_experiment(content, "experiment.toml"))[0]
+    except PolliceError:
+        return dict(content)
+
+
 def _without_none(value: Any) -> Any:
     """Leave out what is None, since TOML has no word for it."""
     if isinstance(value, Mapping):
@@ -137,7 +146,8 @@ def _without_none(value: Any) -> Any:
 
 def default_folder(experiment: Experiment) -> Path:
     """Return runs/NAME: the same experiment gets the same folder, and so resumes."""
-    content, _ = completed(experiment)
-    digest = hashlib.sha256(json.dumps(fixed(content), sort_keys=True).encode()).hexdigest()[:8]
+    content, _ = fill_in_defaults(experiment)
+    told = json.dumps(without_changeable(content), sort_keys=True)
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     stem = Path(experiment.data.source).name.split(".")[0].replace(":", "-") or "data"
     return Path("runs") / f"{stem}-{digest}"

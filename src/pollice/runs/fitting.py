@@ -5,24 +5,20 @@ Knows nothing about any one method, and nothing about judging.
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
 
 from pollice.data.splits import Split
 from pollice.memory.footprint import MIB, Lengths
 from pollice.memory.planner import Candidate, check_plan, plan_memory, settings
 from pollice.method import Method
+from pollice.runs.folder import MethodFolder, WorkFolder
 from pollice.system import folders
 from pollice.system.measuring import resident_bytes
 
 logger = logging.getLogger("pollice")
-
-PLAN = "plan.json"
-"""In a method's work folder: the options that were changed so that it fits into memory."""
-WORK = ".work"
-"""In a run's folder: a folder for each method that is being fitted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +51,14 @@ def lengths_of(parts: Split) -> Lengths:
 
 
 def plan_fitting(
-    name: str, method: Method, parts: Split, folder: Path, memory: int | None
+    name: str, method: Method, parts: Split, work: WorkFolder, memory: int | None
 ) -> Fitting:
-    """Plan a method; an interrupted one is taken up as it was begun.
+    """Plan a method, from the changes of an interrupted fit where there was one.
 
     Raises:
         MemoryPlanError: it fits in no way that gives the same numbers.
     """
-    begun = fitted_as(method, folder / WORK / name)
+    begun = with_saved_changes(method, work)
     plan = plan_memory(begun, lengths_of(parts), memory)
     if plan is None:
         return Fitting(method=begun)
@@ -75,7 +71,7 @@ def plan_fitting(
             plan.budget.said,
             settings(name, taken.changes),
         )
-    changes = {**_written(folder / WORK / name), **taken.changes}
+    changes = {**_saved_changes(work), **taken.changes}
     return Fitting(
         method=_changed(begun, taken.changes),
         changes=changes,
@@ -84,27 +80,43 @@ def plan_fitting(
     )
 
 
-def start_fitting(fitting: Fitting, workdir: Path) -> None:
-    """Write down how a method is fitted, for an interruption and for other processes."""
-    folders.write_json(workdir / PLAN, dict(fitting.changes))
+def start_fitting(fitting: Fitting, work: WorkFolder) -> None:
+    """Save how a method is fitted, for an interruption and for other processes."""
+    folders.write_json(work.plan, dict(fitting.changes))
 
 
-def fitted_as(method: Method, workdir: Path) -> Method:
-    """Return the method as it was begun; as it is where it was not."""
-    return _changed(method, _written(workdir))
+def begin_session(work: WorkFolder) -> float:
+    """Note that a session of fitting begins; return the seconds of those before it.
+
+    A session that was killed lasted until the last file that it wrote in its work folder.
+    """
+    seconds = 0.0
+    if work.sessions.is_file():
+        last = json.loads(work.sessions.read_text(encoding="utf-8"))
+        written = max(path.stat().st_mtime for path in work.path.rglob("*") if path.is_file())
+        seconds = last["seconds_before"] + max(0.0, written - last["began"])
+    folders.write_json(work.sessions, {"seconds_before": seconds, "began": time.time()})
+    return seconds
 
 
-def fitted_before(method: Method, folder: Path) -> Method:
-    """Return the method as it was fitted when it was finished, from its folder."""
-    cost = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
+def with_saved_changes(method: Method, work: WorkFolder) -> Method:
+    """Apply the memory changes that an earlier, interrupted fit saved.
+
+    Where there was none, the method is returned unchanged.
+    """
+    return _changed(method, _saved_changes(work))
+
+
+def as_finished(method: Method, folder: MethodFolder) -> Method:
+    """Return a finished method with the memory changes of its fit, to fit it once more."""
+    cost = json.loads(folder.cost.read_text(encoding="utf-8"))
     return _changed(method, cost.get("memory_changes", {}))
 
 
-def _written(workdir: Path) -> dict[str, Any]:
-    path = workdir / PLAN
-    if not path.is_file():
+def _saved_changes(work: WorkFolder) -> dict[str, Any]:
+    if not work.plan.is_file():
         return {}
-    return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+    return cast(dict[str, Any], json.loads(work.plan.read_text(encoding="utf-8")))
 
 
 def _changed(method: Method, changes: Mapping[str, Any]) -> Method:

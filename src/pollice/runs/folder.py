@@ -1,6 +1,7 @@
-"""A run's folder: whose it is, what may change in it, and that one command at a time works in it.
+"""The layout of a run's folder: the only module that knows its file names.
 
-Knows nothing about methods: their folders are only found complete or not.
+It also checks that a folder belongs to this experiment, and locks it. Knows nothing about how
+methods are fitted: their folders are only found complete or not.
 """
 
 import hashlib
@@ -8,24 +9,150 @@ import json
 import os
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from pollice.data.splits import Split
 from pollice.errors import OptionError, RunError
-from pollice.judging.results import DataReport
+from pollice.judging.results import REPORT_FILES, Attack, Canary, Cost, DataReport, FinishedMethod
+from pollice.method import TRAINING_LOG
+from pollice.predictions.table import Predictions
 from pollice.system import folders
 
-CLAIM = ("experiment.toml", "data.json")
-"""What a folder holds before any method has come to something."""
-LATER = ("abstain_below", "canary", "attack")
+T = TypeVar("T")
+Update = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+CHANGEABLE = ("abstain_below", "canary", "attack")
 """What may change between two runs in one folder: no method is fitted or judged otherwise."""
+
+
+@dataclass(frozen=True)
+class MethodFolder:
+    """Where one method of a run leaves what it has come to; complete once it has its manifest."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The method's name in the run."""
+        return self.path.name
+
+    @property
+    def predictions(self) -> Path:
+        """The predictions table of the test rows."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def predictor(self) -> Path:
+        """The folder of the saved predictor."""
+        return self.path / "predictor"
+
+    @property
+    def cost(self) -> Path:
+        """Seconds, memory and labels."""
+        return self.path / "cost.json"
+
+    @property
+    def facts(self) -> Path:
+        """What fitting decided."""
+        return self.path / "facts.json"
+
+    @property
+    def log(self) -> Path:
+        """The training log, where there was a training step by step."""
+        return self.path / TRAINING_LOG
+
+    @property
+    def draws(self) -> Path:
+        """The folder of the predictions of other draws."""
+        return self.path / "draws"
+
+    def draw(self, number: int) -> Path:
+        """Return the predictions table of the ``number``-th other draw, from 1."""
+        return self.draws / f"{number}.parquet"
+
+    @property
+    def canary(self) -> Path:
+        """What was reached after shuffled labels."""
+        return self.path / "canary.json"
+
+    @property
+    def attack(self) -> Path:
+        """What injected sentences did."""
+        return self.path / "attack.json"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the method has finished: its manifest is there."""
+        return folders.is_complete(self.path)
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """Where a method leaves what its fit may go on from; it is gone when the fit has ended."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The options that were changed so that the method fits into memory."""
+        return self.path / "plan.json"
+
+    @property
+    def sessions(self) -> Path:
+        """The seconds of fitting before an interruption."""
+        return self.path / "sessions.json"
+
+    @property
+    def log(self) -> Path:
+        """The training log so far."""
+        return self.path / TRAINING_LOG
+
+    def left_by(self, process: int) -> Path:
+        """Return the file by which a process says that it needs the folder no more."""
+        return self.path / f"left-{process}"
+
+    def remove(self) -> None:
+        """Delete this folder, and the folder of all work when no other method's is in it."""
+        shutil.rmtree(self.path)
+        with suppress(OSError):  # not empty: another method has its work there
+            self.path.parent.rmdir()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder: what is compared on what, a folder for each method, and the report."""
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        """Every option that decides a number, as TOML."""
+        return self.path / "experiment.toml"
+
+    @property
+    def data(self) -> Path:
+        """What the data held, and the hashes of the parts."""
+        return self.path / "data.json"
+
+    def method(self, name: str) -> MethodFolder:
+        """Return the folder of a method."""
+        return MethodFolder(self.path / name)
+
+    def work(self, name: str) -> WorkFolder:
+        """Return the folder in which a method, or something of it, is being fitted."""
+        return WorkFolder(self.path / ".work" / name)
+
+
+RESERVED_NAMES = frozenset({"experiment.toml", "data.json", *REPORT_FILES})
+"""What no method of a run may be called: these files lie beside the methods' folders."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -44,12 +171,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def fixed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what may not change in a run's folder."""
-    return {key: value for key, value in content.items() if key not in LATER}
+def without_changeable(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the options that may differ between two runs in one folder.
+
+    No method is fitted differently because of them.
+    """
+    return {key: value for key, value in content.items() if key not in CHANGEABLE}
 
 
-def fingerprint(parts: Split) -> dict[str, str]:
+def hash_parts(parts: Split) -> dict[str, str]:
     """Return a hash of every part's ids, texts and labels."""
     return {
         f"{name}_sha256": hashlib.sha256(
@@ -63,12 +193,15 @@ def fingerprint(parts: Split) -> dict[str, str]:
     }
 
 
-def check_folder(folder: Path, content: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds something else, before any work is done."""
-    path = folder / "experiment.toml"
-    if path.is_file():
-        held = _flat(fixed(read_toml(path)))
-        wanted = _flat(fixed(content))
+def check_folder(folder: Path, content: Mapping[str, Any], update: Update = dict) -> None:
+    """Refuse a folder that holds something else, before any work is done.
+
+    ``update`` returns what an older version wrote as this version writes it.
+    """
+    begun = RunFolder(folder).experiment
+    if begun.is_file():
+        held = _flat(without_changeable(update(read_toml(begun))))
+        wanted = _flat(without_changeable(content))
         for key in sorted({*held, *wanted}):
             if held.get(key) != wanted.get(key):
                 raise RunError(
@@ -108,29 +241,55 @@ def claim_folder(folder: Path, content: Mapping[str, Any], data: DataReport, par
     Raises:
         RunError: the data have changed since the folder was begun.
     """
-    facts = {**asdict(data), **fingerprint(parts)}
-    path = folder / "data.json"
-    if path.is_file():
-        held = json.loads(path.read_text(encoding="utf-8"))
+    facts = {**asdict(data), **hash_parts(parts)}
+    run = RunFolder(folder)
+    if run.data.is_file():
+        held = json.loads(run.data.read_text(encoding="utf-8"))
         changed = [key for key in facts if held.get(key) != facts[key]]
         if changed:
             raise RunError(
                 f"The data have changed since {folder} was begun ({', '.join(changed)}), so its "
                 "finished methods cannot be compared with new ones. Name another folder with --out."
             )
-    folders.write_atomically(
-        folder / "experiment.toml",
-        lambda temporary: temporary.write_text(tomli_w.dumps(content), encoding="utf-8"),
+    folders.write_text(run.experiment, tomli_w.dumps(content))
+    folders.write_json(run.data, facts)
+
+
+def write_cost(folder: MethodFolder, cost: Cost, *, labels_used: int) -> None:
+    """Write what a method took, labels included."""
+    folders.write_json(folder.cost, {**asdict(cost), "labels_used": labels_used})
+
+
+def read_finished(folder: MethodFolder, options: Mapping[str, Any]) -> FinishedMethod:
+    """Read all that a method has come to; ``options`` are those of experiment.toml."""
+    cost = json.loads(folder.cost.read_text(encoding="utf-8"))
+    labels_used = cost.pop("labels_used")
+    lines = folder.log.read_text(encoding="utf-8").splitlines() if folder.log.is_file() else []
+    return FinishedMethod(
+        name=folder.name,
+        method=options["method"],
+        options={key: value for key, value in options.items() if key != "method"},
+        labels_used=labels_used,
+        predictions=Predictions.read(folder.predictions),
+        cost=Cost(**cost),
+        training=tuple(json.loads(line) for line in lines),
+        facts=read_optional(folder.facts, dict[str, Any]) or {},
+        draws=tuple(Predictions.read(path) for path in sorted(folder.draws.glob("*.parquet"))),
+        canary=read_optional(folder.canary, Canary),
+        attack=read_optional(folder.attack, Attack),
     )
-    folders.write_json(path, facts)
 
 
-def unclaim_folder(folder: Path, *worthless: str) -> None:
-    """Leave no folder behind where not one method came to anything, not even a checkpoint.
+def read_optional(path: Path, kind: type[T]) -> T | None:
+    """Parse a JSON file, or return None if it does not exist."""
+    return TypeAdapter(kind).validate_json(path.read_bytes()) if path.is_file() else None
 
-    ``worthless``: the names of files that are nothing by themselves.
-    """
-    if {file.name for file in folder.rglob("*") if file.is_file()} <= {*CLAIM, *worthless}:
+
+def unclaim_folder(folder: Path) -> None:
+    """Delete the folder where not one method came to anything, not even a resume point."""
+    run, work = RunFolder(folder), WorkFolder(folder)
+    worthless = {run.experiment.name, run.data.name, work.plan.name, work.sessions.name}
+    if {file.name for file in folder.rglob("*") if file.is_file()} <= worthless:
         shutil.rmtree(folder)
 
 
@@ -141,7 +300,7 @@ def _lock(folder: Path) -> FileLock:
 
 
 @contextmanager
-def working_in(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Work in a folder alone.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pollice.errors import RunError
-from pollice.methods import find_method
+from pollice.methods import find_method, method_names
 from pollice.predictions.predictor import Predictor
 from pollice.system.folders import new_folder, read_manifest, write_manifest
 
@@ -29,7 +29,7 @@ def load_predictor(folder: Path) -> Predictor:
     """Load a saved predictor.
 
     Raises:
-        RunError: the folder is incomplete, or holds something else.
+        RunError: the folder is incomplete, holds something else, or its method is not installed.
     """
     manifest = read_manifest(folder)
     if "label_names" not in manifest:
@@ -37,4 +37,10 @@ def load_predictor(folder: Path) -> Predictor:
             f"Expected a predictor's folder, but {folder} is another folder of pollice. "
             "Name a folder such as runs/NAME/METHOD/predictor."
         )
-    return find_method(manifest["method"]).predictor_type.load(folder)
+    method = manifest.get("method")
+    if not isinstance(method, str) or method not in method_names():
+        raise RunError(
+            f"Expected a predictor of a method that is installed, but {folder} was saved by "
+            f"{method!r}. Install the package that has it, or name another folder."
+        )
+    return find_method(method).predictor_type.load(folder)

@@ -3,8 +3,7 @@
 Knows nothing about any one method, and nothing about how the outcome is shown.
 """
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,12 +20,9 @@ from pollice.predictions.predict import predict
 from pollice.predictions.predictor import Predictor
 from pollice.predictions.table import Predictions
 from pollice.runs import predictors
+from pollice.runs.folder import MethodFolder, RunFolder
 from pollice.system import folders
 from pollice.system.progress import owned_by
-
-DRAWS = "draws"
-CANARY = "canary.json"
-ATTACK = "attack.json"
 
 
 def predict_rows(predictor: Predictor, rows: Dataset) -> Predictions:
@@ -36,19 +32,19 @@ def predict_rows(predictor: Predictor, rows: Dataset) -> Predictions:
     )
 
 
-def repeat(method: Method, parts: Split, folder: Path) -> None:
+def judge_draws(method: Method, parts: Split, run: RunFolder, name: str) -> None:
     """Fit and judge each of a method's repetitions; a table that is there already is kept."""
     for number, repetition in enumerate(method.repetitions(), start=1):
-        path = folder / DRAWS / f"{number}.parquet"
+        path = run.method(name).draw(number)
         if not path.is_file():
-            with owned_by(f"{folder.name} draw {number}"):
-                with _workdir(folder, f"draw-{number}") as workdir:
+            with owned_by(f"{name} draw {number}"):
+                with _workdir(run, f"{name}.draw-{number}") as workdir:
                     predictor = repetition.fit(parts.train, parts.validation, workdir=workdir)
                 predictions = predict_rows(predictor, parts.test)
             folders.write_atomically(path, predictions.write)
 
 
-def send_canary(method: Method, parts: Split, folder: Path, seed: int) -> None:
+def fit_canary(method: Method, parts: Split, run: RunFolder, name: str, seed: int) -> None:
     """Fit a method on shuffled labels and write how far it still beats chance, once.
 
     With labels that say nothing, an honest method's answers are independent of the gold labels.
@@ -63,41 +59,40 @@ def send_canary(method: Method, parts: Split, folder: Path, seed: int) -> None:
     shuffles. So an alarm is checked with another shuffle, and only two of two are a leak. A real
     leak comes again every time.
     """
-    path = folder / CANARY
+    path = run.method(name).canary
     if path.is_file():
         return
     canary = Canary(applicable=not method.knows_more_than_labels)
     for shuffles in (1, 2) if canary.applicable else ():
-        predictions = _fitted_on_shuffled(method, parts, folder, [seed, shuffles])
+        predictions = _fit_on_shuffled(method, parts, run, name, (seed, shuffles))
         canary = replace(judge_canary(predictions), shuffles=shuffles)
         if not canary.leaking:
             break
     folders.write_json(path, asdict(canary))
 
 
-def _fitted_on_shuffled(
-    method: Method, parts: Split, folder: Path, seed: Sequence[int]
+def _fit_on_shuffled(
+    method: Method, parts: Split, run: RunFolder, name: str, seed: tuple[int, int]
 ) -> Predictions:
     draw = np.random.default_rng(seed)
     train, validation = shuffle_labels(parts.train, draw), shuffle_labels(parts.validation, draw)
-    with owned_by(f"{folder.name} canary"):
-        with _workdir(folder, f"canary-{seed[-1]}") as workdir:
+    with owned_by(f"{name} canary"):
+        with _workdir(run, f"{name}.canary-{seed[-1]}") as workdir:
             predictor = method.fit(train, validation, workdir=workdir)
         return predict_rows(predictor, parts.test)
 
 
-def attack(test: Dataset, folder: Path, seed: int) -> None:
+def attack_predictor(test: Dataset, folder: MethodFolder, seed: int) -> None:
     """Put injected sentences into texts that a method judged rightly, and write what flips, once.
 
     Each sentence goes into up to 3 texts, and asks for a label other than the predicted one. A
     text has flipped when it gets that label. The saved predictor is the one that is attacked.
     """
-    path = folder / ATTACK
-    if path.is_file():
+    if folder.attack.is_file():
         return
-    judged = Predictions.read(folder / "predictions.parquet")
+    judged = Predictions.read(folder.predictions)
     attempts = list(attempts_on(test, judged, seed))
-    predictor = predictors.load_predictor(folder / "predictor")
+    predictor = predictors.load_predictor(folder.predictor)
     texts = [attempt.text for attempt in attempts]
     with owned_by(folder.name):
         answers = predict(predictor, texts, description="attacking").predicted
@@ -111,14 +106,13 @@ def attack(test: Dataset, folder: Path, seed: int) -> None:
         },
     )
     flips = [asdict(one) for one, hit in zip(attempts, flipped, strict=True) if hit]
-    folders.write_json(path, {**asdict(found), "flips": flips})
+    folders.write_json(folder.attack, {**asdict(found), "flips": flips})
 
 
 @contextmanager
-def _workdir(folder: Path, purpose: str) -> Iterator[Path]:
+def _workdir(run: RunFolder, name: str) -> Iterator[Path]:
     """Yield a folder for what fitting leaves by the way; it is gone when fitting ends well."""
-    work = folder.parent / ".work"
-    workdir = work / f"{folder.name}.{purpose}"
-    workdir.mkdir(parents=True, exist_ok=True)
-    yield workdir
-    shutil.rmtree(work)
+    work = run.work(name)
+    work.path.mkdir(parents=True, exist_ok=True)
+    yield work.path
+    work.remove()

@@ -6,28 +6,39 @@ Knows nothing about any one method, and nothing about the terminal.
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from pollice.data.dataset import Dataset
 from pollice.data.reading import read_dataset
 from pollice.data.splits import Split, sample, split
-from pollice.errors import OptionError
+from pollice.errors import Interrupted, OptionError
 from pollice.judging.judge import judge
-from pollice.judging.results import Cost, DataReport, Report
+from pollice.judging.results import Cost, DataReport, JudgingOptions, Report
 from pollice.method import Method, options_of
 from pollice.report import write_report
-from pollice.runs import predictors, probes
-from pollice.runs.experiment import Experiment, completed
+from pollice.runs.experiment import Experiment, fill_in_defaults, update_content
 from pollice.runs.fitting import (
-    PLAN,
-    WORK,
     Fitting,
-    fitted_as,
-    fitted_before,
+    as_finished,
+    begin_session,
     plan_fitting,
     start_fitting,
+    with_saved_changes,
 )
-from pollice.runs.folder import check_folder, claim_folder, unclaim_folder, working_in
+from pollice.runs.folder import (
+    MethodFolder,
+    RunFolder,
+    check_folder,
+    claim_folder,
+    lock_folder,
+    read_finished,
+    unclaim_folder,
+    write_cost,
+)
+from pollice.runs.predictors import save_predictor
+from pollice.runs.probes import attack_predictor, fit_canary, judge_draws, predict_rows
 from pollice.runs.sharing import FirstProcess, leave, wait_for_leaving
 from pollice.system import folders
 from pollice.system.measuring import measured
@@ -54,26 +65,55 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
         MemoryPlanError: a method fits in no way that gives the same numbers.
         Interrupted: a signal came; the same call goes on from the last checkpoint.
     """
-    content, methods = completed(experiment)
+    content, methods = fill_in_defaults(experiment)
     _check_processes(experiment, methods)
+    run = RunFolder(folder)
     if not is_first():
         parts, data = prepare(experiment)
-        _follow(methods, parts, folder)
-        return judge(folder, content, data, parts.test)
-    check_folder(folder, content)
+        _follow(methods, parts, run)
+        return _judge(run, content, data, parts.test, {})
+    check_folder(folder, content, update_content)
     parts, data = prepare(experiment)
-    with working_in(folder):
+    with lock_folder(folder):
         claim_folder(folder, content, data, parts)
         try:
-            _run_methods(methods, parts, folder, memory)
-            for name, method in methods.items():
-                _probe(experiment, fitted_before(method, folder / name), parts, folder / name)
+            failures = _run_methods(methods, parts, run, memory)
+            finished = {name: method for name, method in methods.items() if name not in failures}
+            for name, method in finished.items():
+                _probe(experiment, as_finished(method, run.method(name)), parts, run, name)
         except BaseException:
-            unclaim_folder(folder, PLAN)
+            unclaim_folder(folder)
             raise
-        report = judge(folder, content, data, parts.test)
-        write_report(report, folder)
+        if finished:
+            said = {name: _first_line(error) for name, error in failures.items()}
+            report = _judge(run, content, data, parts.test, said)
+            write_report(report, folder)
+        else:
+            unclaim_folder(folder)
+        for error in failures.values():
+            raise error
     return report
+
+
+def _judge(
+    run: RunFolder,
+    content: Mapping[str, Any],
+    data: DataReport,
+    test: Dataset,
+    failed: Mapping[str, str],
+) -> Report:
+    """Judge the methods that have finished."""
+    finished = [
+        read_finished(run.method(name), options)
+        for name, options in content["methods"].items()
+        if name not in failed
+    ]
+    options = JudgingOptions(seed=content["seed"], abstain_below=content.get("abstain_below"))
+    return judge(finished, data, test, options, failed)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check_processes(experiment: Experiment, methods: Mapping[str, Method]) -> None:
@@ -86,33 +126,51 @@ def _check_processes(experiment: Experiment, methods: Mapping[str, Method]) -> N
 
 
 def _run_methods(
-    methods: Mapping[str, Method], parts: Split, folder: Path, memory: int | None
-) -> None:
-    """Plan every method that has not finished, before the first of them is loaded; run them."""
+    methods: Mapping[str, Method], parts: Split, run: RunFolder, memory: int | None
+) -> dict[str, Exception]:
+    """Run every method that has not finished, and return the errors of those that failed.
+
+    All are planned and checked before the first of them is fitted, so that a mistake in the last
+    one costs nothing. One that fails all the same does not keep the others from their report.
+    """
     plans: dict[str, Fitting] = {}
     for name, method in methods.items():
-        if folders.is_complete(folder / name):
-            folders.read_manifest(folder / name)
+        if run.method(name).is_complete:
+            folders.read_manifest(run.method(name).path)
             logger.info("%s is finished already: its predictions are taken as they are.", name)
-        else:
-            with owned_by(name):
-                plans[name] = plan_fitting(name, method, parts, folder, memory)
+            continue
+        with owned_by(name):
+            plans[name] = plan_fitting(name, method, parts, run.work(name), memory)
     for name, fitting in plans.items():
         with owned_by(name):
-            _run_method(name, methods[name], fitting, parts, folder)
+            fitting.method.check(parts.train)
+    failures: dict[str, Exception] = {}
+    for name, fitting in plans.items():
+        try:
+            with owned_by(name):
+                _run_method(methods[name], fitting, parts, run, name)
+        except Interrupted:
+            raise
+        except Exception as error:
+            if len(methods) == 1 or are_several():  # other processes wait for this very method
+                raise
+            logger.error("%s failed, the others go on: %s", name, _first_line(error))
+            failures[name] = error
+    return failures
 
 
-def _follow(methods: Mapping[str, Method], parts: Split, folder: Path) -> None:
+def _follow(methods: Mapping[str, Method], parts: Split, run: RunFolder) -> None:
     """Fit beside the first process what is fitted together, and wait for everything else."""
-    first = FirstProcess(folder)
+    first = FirstProcess(folder=run.path)
     for name, method in methods.items():
-        if method.joint and not folders.is_complete(folder / name):
-            workdir = folder / WORK / name
-            first.wait_for(workdir / PLAN)
-            fitted_as(method, workdir).fit(parts.train, parts.validation, workdir=workdir)
-            leave(workdir)
+        folder, work = run.method(name), run.work(name)
+        if method.joint and not folder.is_complete:
+            first.wait_for(work.plan)
+            same = with_saved_changes(method, work)
+            same.fit(parts.train, parts.validation, workdir=work.path)
+            leave(work)
             first.begun = True
-        first.wait_for(folder / name / folders.MANIFEST)
+        first.wait_for(folder.path / folders.MANIFEST)
 
 
 def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
@@ -148,17 +206,18 @@ def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
     return parts, report
 
 
-def _run_method(name: str, asked: Method, fitting: Fitting, parts: Split, folder: Path) -> None:
+def _run_method(asked: Method, fitting: Fitting, parts: Split, run: RunFolder, name: str) -> None:
     """Fit, predict and save one method; its folder appears when all of it is there."""
-    workdir = folder / WORK / name
-    start_fitting(fitting, workdir)
+    work = run.work(name)
+    start_fitting(fitting, work)
+    earlier_seconds = begin_session(work)
     with measured() as learning:
         predicted_mib = fitting.predicted_mib()  # what was freed before has just been given back
-        predictor = fitting.method.fit(parts.train, parts.validation, workdir=workdir)
+        predictor = fitting.method.fit(parts.train, parts.validation, workdir=work.path)
     with measured() as predicting:
-        predictions = probes.predict_rows(predictor, parts.test)
+        predictions = predict_rows(predictor, parts.test)
     cost = Cost(
-        fit_seconds=learning.seconds,
+        fit_seconds=earlier_seconds + learning.seconds,
         predict_seconds=predicting.seconds,
         predict_rows_per_second=len(predictions) / predicting.seconds,
         peak_memory_mib=max(learning.peak_memory_mib, predicting.peak_memory_mib),
@@ -167,29 +226,25 @@ def _run_method(name: str, asked: Method, fitting: Fitting, parts: Split, folder
         predicted_memory_mib=predicted_mib,
         memory_changes=fitting.changes,
     )
-    with folders.new_folder(folder / name) as temporary:
-        predictions.write(temporary / "predictions.parquet")
+    with folders.new_folder(run.method(name).path) as temporary:
+        folder = MethodFolder(temporary)
+        predictions.write(folder.predictions)
         used = asked.labels_used(parts.train, parts.validation)
-        folders.write_json(temporary / "cost.json", {**asdict(cost), "labels_used": used})
-        folders.write_json(temporary / "facts.json", dict(predictor.facts))
-        log = workdir / "training.jsonl"
-        if log.is_file():
-            shutil.copy2(log, temporary / "training.jsonl")
-        predictors.save_predictor(
-            predictor, temporary / "predictor", method=asked.name, options=options_of(asked)
-        )
+        write_cost(folder, cost, labels_used=used)
+        folders.write_json(folder.facts, dict(predictor.facts))
+        if work.log.is_file():
+            shutil.copy2(work.log, folder.log)
+        save_predictor(predictor, folder.predictor, method=asked.name, options=options_of(asked))
         folders.write_manifest(temporary, {"name": name, "method": asked.name})
     if asked.joint:
-        wait_for_leaving(workdir)
-    shutil.rmtree(workdir)
-    if not any((folder / WORK).iterdir()):
-        (folder / WORK).rmdir()
+        wait_for_leaving(work)
+    work.remove()
 
 
-def _probe(experiment: Experiment, method: Method, parts: Split, folder: Path) -> None:
+def _probe(experiment: Experiment, method: Method, parts: Split, run: RunFolder, name: str) -> None:
     """Do what is asked for besides the test, as far as it is not done yet."""
-    probes.repeat(method, parts, folder)
+    judge_draws(method, parts, run, name)
     if experiment.canary:
-        probes.send_canary(method, parts, folder, experiment.seed)
+        fit_canary(method, parts, run, name, experiment.seed)
     if experiment.attack:
-        probes.attack(parts.test, folder, experiment.seed)
+        attack_predictor(parts.test, run.method(name), experiment.seed)

@@ -53,7 +53,7 @@ def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Non
             shutil.rmtree(stale)
     temporary.mkdir()
     try:
-        with full_disk_said(folder.parent):
+        with explain_full_disk(folder.parent):
             manifest = fill(temporary)
             _sync_files(temporary)
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
@@ -64,7 +64,7 @@ def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Non
 
 
 @contextmanager
-def full_disk_said(folder: Path, variable: str = "POLLICE_CACHE") -> Iterator[None]:
+def explain_full_disk(folder: Path, variable: str = "POLLICE_CACHE") -> Iterator[None]:
     """Say a full disk of ``folder`` as a SourceError; ``variable`` moves that folder."""
     try:
         yield
@@ -138,7 +138,12 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a folder's manifest and check that every file is there in its full size."""
+    """Read a folder's manifest and check that every file is there in its full size.
+
+    Raises:
+        RunError: there is no manifest, it is damaged, a file is not as it says, or it names a
+            file outside the folder.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise RunError(
@@ -147,18 +152,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        files: dict[str, dict[str, Any]] = manifest["files"]
-    except (ValueError, TypeError, KeyError):
+        sizes = {name: int(facts["bytes"]) for name, facts in manifest["files"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise RunError(
             f"Expected a manifest that pollice wrote, but {path} is damaged or of something else. "
             "Name a folder that pollice saved, such as runs/NAME/METHOD/predictor."
         ) from None
-    for name, facts in files.items():
+    home = folder.resolve()
+    for name, size in sizes.items():
         file = folder / name
-        found = file.stat().st_size if file.is_file() else None
-        if found != facts["bytes"]:
+        if "\0" in name or not file.resolve().is_relative_to(home):
             raise RunError(
-                f"{file} should have {facts['bytes']} bytes by its manifest, but "
+                f"Expected a manifest that names files of its own folder, but {path} names "
+                f"{name!r}, which leads out of it. Copy the folder again from where it was saved."
+            )
+        found = file.stat().st_size if file.is_file() else None
+        if found != size:
+            raise RunError(
+                f"{file} should have {size} bytes by its manifest, but "
                 f"{'is missing' if found is None else f'has {found}'}. Save or copy it again."
             )
     return manifest

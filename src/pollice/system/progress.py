@@ -3,9 +3,12 @@
 Knows nothing about terminals. Without a listener, saying it costs nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
+
+T = TypeVar("T")
 
 Advance = Callable[[int], None]
 """Called with the units done since the last call."""
@@ -26,6 +29,18 @@ def stage(description: str, total: int | None, unit: str = "rows") -> Iterator[A
     else:
         with listener(f"{_owner.get()}{description}", total, unit) as advance:
             yield advance
+
+
+def in_chunks(rows: Sequence[T], advance: Advance, *, size: int = 128) -> Iterator[Sequence[T]]:
+    """Yield the rows in order, ``size`` at a time, and say after each chunk that it is done.
+
+    128 texts are enough for batches of like length, and few enough for flat memory and for
+    progress that a person sees move.
+    """
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        yield chunk
+        advance(len(chunk))
 
 
 @contextmanager

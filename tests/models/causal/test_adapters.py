@@ -117,17 +117,6 @@ def test_a_saved_adapter_is_safetensors_and_says_the_same(checkpoint: Path, tmp_
     assert not torch.equal(said(model), said(base(checkpoint)))
 
 
-def test_a_saved_adapter_stands_in_for_a_moment(checkpoint: Path, tmp_path: Path) -> None:
-    other = learned(checkpoint)
-    adapters.save_adapter(other, tmp_path / "adapter", base_sha256="a")
-    model = adapters.attach(base(checkpoint), shape(), seed=0).eval()
-    before = said(model)
-    with adapters.reloaded(model, tmp_path / "adapter"):
-        assert torch.equal(said(model), said(other))
-    assert torch.equal(said(model), before)
-    assert list(model.peft_config) == ["default"]
-
-
 def test_merged_weights_say_the_same_without_an_adapter(checkpoint: Path, tmp_path: Path) -> None:
     model = learned(checkpoint)
     adapters.save_adapter(model, tmp_path / "adapter", base_sha256="a")

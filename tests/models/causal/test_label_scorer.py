@@ -18,7 +18,7 @@ from pollice.methods.prompt import Prompt
 from pollice.models.batching import cut
 from pollice.models.calibration import Calibration, DrawnRows, LabelScores, calibrate, draw_rows
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt, first_tokens
-from pollice.models.causal.label_scorer import LabelScorer
+from pollice.models.causal.label_scorer import AskedModel, LabelScorer
 from pollice.models.causal.prompts import Ending, Pieces, assemble, default_template
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.pretrained.options import ReadingOptions
@@ -280,7 +280,10 @@ def pieces_of(checkpoint: Path) -> Pieces:
 def test_only_the_text_is_cut(checkpoint: Path, keep: Any) -> None:
     """A text of any length is asked the whole question: its scores are those of its cut tokens."""
     pieces = pieces_of(checkpoint)
-    scorer = LabelScorer(checkpoint, NAMES, pieces, settings(max_tokens=12, keep=keep))
+    asked = LabelPrompt(
+        label_names=NAMES, pieces=pieces, settings=settings(max_tokens=12, keep=keep)
+    )
+    scorer = LabelScorer(AskedModel.load(checkpoint, asked))
     model = load_causal(checkpoint, dtype=torch.float32, device=torch.device("cpu"))
     whole = CausalScorer(model, pieces, batch_tokens=2048)
     for text in ["the film was great " * 500, "bad film " * 6, "good", ""]:

@@ -142,7 +142,7 @@ def test_more_tokens_than_positions_are_refused(tmp_path: Path, family: str) -> 
         TextEncoder(folder, settings(max_tokens=33), "mean")
     model = load_classifier(folder, ("a", "b"), new_head=True, dtype=torch.float32)
     with pytest.raises(CheckpointError, match=f"^{re.escape(sentence)}$"):
-        check_max_tokens(model, 33)
+        check_max_tokens(model.config, 33)
 
 
 def test_a_classifier_gives_what_transformers_gives(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 from pollice.errors import CheckpointError
+from pollice.models.causal.adapter_config import read_adapter_config
 from pollice.models.pretrained.devices import quiet
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_causal
@@ -29,7 +31,6 @@ Targets = Literal["all", "q_and_v"]
 
 _MODULES: dict[Targets, str | list[str]] = {"all": "all-linear", "q_and_v": ["q_proj", "v_proj"]}
 _BASE = "base.json"
-_SECOND = "reloaded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,22 +125,12 @@ def check_base(folder: Path, checkpoint: Path) -> str:
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Put a saved adapter into its base; see `check_base`."""
+    """Put a saved adapter into its base; see `check_base` and `read_adapter_config`."""
+    config = read_adapter_config(folder)
     with quiet(), _without_warnings():
-        return PeftModel.from_pretrained(model, str(folder), autocast_adapter_dtype=False)
-
-
-@contextmanager
-def reloaded(model: PeftModel, folder: Path) -> Iterator[None]:
-    """Let a model use the adapter in a folder in place of its own, inside the block."""
-    with quiet(), _without_warnings():
-        model.load_adapter(str(folder), adapter_name=_SECOND, autocast_adapter_dtype=False)
-    model.set_adapter(_SECOND)
-    try:
-        yield
-    finally:
-        model.set_adapter("default")
-        model.delete_adapter(_SECOND)
+        return PeftModel.from_pretrained(
+            model, str(folder), config=config, autocast_adapter_dtype=False
+        )
 
 
 def save_merged(checkpoint: Path, adapter: Path, folder: Path, *, dtype: torch.dtype) -> None:
@@ -152,9 +143,16 @@ def save_merged(checkpoint: Path, adapter: Path, folder: Path, *, dtype: torch.d
     shutil.rmtree(adapter)
 
 
+_changing_filters = RLock()
+
+
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Keep back what peft brings up against transformers' names: nobody can mend it here."""
-    with warnings.catch_warnings():
+    """Keep back what peft brings up against transformers' names: nobody can mend it here.
+
+    One thread at a time: the filters are the whole process's, and a second thread that leaves the
+    block first would leave its own behind. Only loading and saving waits, never scoring.
+    """
+    with _changing_filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -8,7 +8,7 @@ with a mask: 18 against 44 ms a layer of gemma-3-270m, 7 rows of 270 tokens, a p
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,15 @@ KeysAndValues = tuple[Tensor, Tensor]
 class Packing:
     """Rows of several lengths as one long row: only attention sees them padded.
 
-    Padding repeats the first token, so that what a mask hides is a finite number.
+    All else in a model (norms, linear layers) works on each token by itself. So it is given one row
+    of real tokens, and none of its work goes into padding::
+
+        real    1 1 1      packed   a b c d e f
+                1 0 1
+                1 0 0      padded   a b c / d a e / f a a    (in attention alone)
+
+    Padding repeats the first token, so that what a mask hides is a finite number: added to -inf or
+    nan, no mask would hide it.
 
     Args:
         real: ``(rows, columns)``, which places of the padded table hold a token.
@@ -45,6 +53,7 @@ class Packing:
     def spread(self, states: Tensor, groups: int) -> Tensor:
         """Return ``(1, heads, tokens, width)`` as `_by_group` does, padded."""
         _, heads, tokens, width = states.shape
+        # As one list of states, token t of head h is number h * tokens + t: look each place up.
         head = torch.arange(heads, device=states.device).view(groups, 1, -1, 1)
         chosen = head * tokens + self._tokens.view(self.rows, 1, self.columns)
         flat = nn.functional.embedding(chosen.flatten(), states.reshape(-1, width))
@@ -53,6 +62,7 @@ class Packing:
     def collect(self, seen: Tensor, groups: int) -> Tensor:
         """Return ``(1, tokens, heads, width)`` of what `spread` laid out."""
         each, width = seen.shape[1] // self.columns, seen.shape[2]
+        # The other way round: where, in the padded list, the states of each real token stand.
         row, column = self._places // self.columns, self._places % self.columns
         group = torch.arange(groups, device=seen.device)[:, None] * self.rows
         head = torch.arange(each, device=seen.device)
@@ -92,33 +102,56 @@ def attend(
     layer: Any = module
     prefix = shared_prefix[layer.layer_idx] if shared_prefix else None
     rows, heads, queries, width = query.shape
-    groups, keys = key.shape[1], key.shape[2]
+    groups = key.shape[1]
     if packing is not None:
-        rows, queries, keys = packing.rows, packing.columns, packing.columns
-    each = heads // groups * queries
+        rows, queries = packing.rows, packing.columns
     grouped = _by_group(query * scaling, groups, packing)
     key, value = _by_group(key, groups, packing), _by_group(value, groups, packing)
-    scores = torch.bmm(grouped, key.transpose(1, 2))
-    if prefix is not None:
-        ahead = torch.bmm(
-            grouped.view(groups, rows * each, width), prefix[0][0].transpose(1, 2)
-        ).view(groups * rows, each, -1)
-        scores = torch.cat([ahead, scores], dim=-1)
+    scores = _scores(grouped, key, prefix)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     if attention_mask is not None:
-        own = scores.view(groups, rows, -1, queries, scores.shape[-1])
-        own = own[..., scores.shape[-1] - attention_mask.shape[-1] :]
-        own += attention_mask[None]
-    weights = scores.softmax(dim=-1)
-    seen = torch.bmm(weights[..., weights.shape[-1] - keys :], value)
-    if prefix is not None:
-        ahead = weights[..., : weights.shape[-1] - keys].view(groups, rows * each, -1)
-        seen = torch.baddbmm(seen.view(groups, rows * each, width), ahead, prefix[1][0])
+        _add_mask(scores.view(groups, rows, -1, queries, scores.shape[-1]), attention_mask)
+    seen = _weighted_values(scores.softmax(dim=-1), value, prefix)
     if packing is not None:
-        return packing.collect(seen.view(groups * rows, each, width), groups), None
+        return packing.collect(seen, groups), None
     seen = seen.view(groups, rows, heads // groups, queries, width)
     return seen.permute(1, 3, 0, 2, 4).reshape(rows, queries, heads, width), None
+
+
+def _scores(query: Tensor, key: Tensor, prefix: KeysAndValues | None) -> Tensor:
+    """Return ``(groups * rows, queries, prefix + keys)``; all are laid out by `_by_group`."""
+    scores = torch.bmm(query, key.transpose(1, 2))
+    if prefix is None:
+        return scores
+    keys = prefix[0][0]
+    groups, width = len(keys), query.shape[2]
+    # All rows' queries of a group as one matrix: so the prefix's keys are not copied for each row.
+    ahead = torch.bmm(query.view(groups, -1, width), keys.transpose(1, 2))
+    return torch.cat([ahead.view(*query.shape[:2], -1), scores], dim=-1)
+
+
+def _add_mask(scores: Tensor, mask: Tensor) -> None:
+    """Add a mask in place to the last columns: in front may be a prefix that all see whole.
+
+    Args:
+        scores: ``(groups, rows, heads / groups, queries, prefix + keys)``.
+        mask: ``(rows, 1, queries, keys)``, or with columns for the prefix's last tokens too.
+    """
+    masked = scores[..., scores.shape[-1] - mask.shape[-1] :]
+    masked += mask[None]
+
+
+def _weighted_values(weights: Tensor, value: Tensor, prefix: KeysAndValues | None) -> Tensor:
+    """Return ``(groups * rows, queries, width)``: the values, each by its weight."""
+    ahead = weights.shape[-1] - value.shape[1]
+    seen = torch.bmm(weights[..., ahead:], value)
+    if prefix is None:
+        return seen
+    values = prefix[1][0]
+    matrix = seen.view(len(values), -1, seen.shape[2])
+    whole = torch.baddbmm(matrix, weights[..., :ahead].view(*matrix.shape[:2], -1), values)
+    return whole.view(seen.shape)
 
 
 def _by_group(states: Tensor, groups: int, packing: Packing | None) -> Tensor:
@@ -137,21 +170,41 @@ AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, eager_mask)  # for whoever calls the model without a mask
 
 
-def own_kind(module: nn.Module) -> CheckpointError:
-    """Return the error that refuses a model for its attention."""
-    return CheckpointError(
+def refuse_attention(module: nn.Module) -> NoReturn:
+    """Refuse a model for its attention."""
+    raise CheckpointError(
         f"Expected a model with ordinary attention, but {type(module).__name__} has one of its own "
         "kind, which cannot share a prefix. Use another checkpoint."
     )
 
 
+class PrefixProbe(Sequence[KeysAndValues]):
+    """An empty prefix that records whether the attention layers received it.
+
+    Used once a model, to refuse models that ignore what they are to hand on to attention: those
+    would score every text as if nothing stood before it, without any error.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __len__(self) -> int:
+        """Say that there is nothing in it, as `attend` asks first of all."""
+        self.received = True
+        return 0
+
+    def __getitem__(self, layer: Any) -> Any:
+        """Refuse: there is nothing in it."""
+        raise IndexError(layer)
+
+
 def use_shared_prefix(model: PreTrainedModel) -> None:
-    """Let a causal language model attend this way.
+    """Let a causal language model attend by `attend`, for good; use it on a view of the model.
 
     Raises:
         CheckpointError: its attention is of a kind of its own.
     """
     sinks = any(name.endswith("sinks") for name, _ in model.named_parameters())
-    if sinks or not type(model)._supports_attention_backend or model.base_model is model:
-        raise own_kind(model)
+    if sinks or not type(model).is_backend_compatible() or model.base_model is model:
+        refuse_attention(model)
     model.set_attn_implementation(NAME)

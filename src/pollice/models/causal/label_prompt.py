@@ -141,6 +141,17 @@ class LabelPrompt:
         )
 
 
+def ready_tokenizer(checkpoint: Path) -> TextTokenizer:
+    """Return a checkpoint's tokenizer, with all made that its first text needs.
+
+    Use it before the weights are loaded: its words as JSON take hundreds of MiB for a moment. Left
+    to the first text, they would come on top of the weights, and once for each thread that asks.
+    """
+    tokenizer = TextTokenizer(checkpoint)
+    tokenizer.encode_texts([""])
+    return tokenizer
+
+
 def first_tokens(pieces: Pieces) -> Pieces:
     """Return the prompt with words cut to their first tokens, which tell the labels apart.
 

@@ -1,20 +1,17 @@
-"""What a causal language model is asked, and LabelScorer: such a model and calibration.
+"""LabelScorer: a causal language model that is asked for the label as it comes, and calibration.
 
 Knows nothing about how examples and calibrating rows are chosen, nor about training.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from pollice.models.calibration import Calibration, LabelScores
-from pollice.models.causal.label_prompt import LabelPrompt
-from pollice.models.causal.prompts import (
-    Pieces,
-)
+from pollice.models.causal.label_prompt import LabelPrompt, ready_tokenizer
 from pollice.models.causal.scoring import CausalScorer
-from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import link_checkpoint, load_language_model
 from pollice.predictions.predictor import Predictor, Scores
@@ -22,83 +19,110 @@ from pollice.predictions.predictor import Predictor, Scores
 _WEIGHTS = "weights.json"
 
 
-class LabelScorer(Predictor):
-    """Scores label words after a prompt with a causal language model, and calibrates them."""
+@dataclass(frozen=True, kw_only=True)
+class AskedModel:
+    """A language model as it was loaded, and the prompt that it is asked."""
 
-    def __init__(
-        self,
+    checkpoint: Path
+    prompt: LabelPrompt
+    tokenizer: TextTokenizer
+    scorer: CausalScorer
+    parameters: int
+    """The number of weights of the language model."""
+    four_bit: bool = False
+
+    @classmethod
+    def load(
+        cls,
         checkpoint: Path,
-        label_names: tuple[str, ...],
-        pieces: Pieces,
-        settings: ReadingOptions,
-        calibration: Calibration | None = None,
+        prompt: LabelPrompt,
         *,
         four_bit: bool = False,
         tokenizer: TextTokenizer | None = None,
-    ) -> None:
-        self.label_names = label_names
+    ) -> Self:
+        """Load the weights, and run the prompt's prefix.
+
+        Args:
+            checkpoint: A folder of a causal language model.
+            prompt: What it is asked, as tokens.
+            four_bit: Whether the weights are held in NF4.
+            tokenizer: The checkpoint's, if it is loaded already.
+
+        Raises:
+            CheckpointError: the checkpoint is no causal language model, or of another kind.
+            PromptError: the prompt leaves no room for a text.
+        """
+        tokenizer = tokenizer or ready_tokenizer(checkpoint)
+        prompt.check_room(checkpoint)
+        settings = prompt.settings
+        model = load_language_model(checkpoint, settings, four_bit=four_bit)
+        return cls(
+            checkpoint=checkpoint,
+            prompt=prompt,
+            tokenizer=tokenizer,
+            scorer=CausalScorer(model, prompt.pieces, batch_tokens=settings.batch_tokens),
+            parameters=model.num_parameters(),
+            four_bit=four_bit,
+        )
+
+    def ask(self, texts: Sequence[str]) -> tuple[LabelScores, list[int]]:
+        """Return what the model says, and the tokens of each text before it was cut."""
+        kept, lengths = self.prompt.read(self.tokenizer, texts)
+        return self.scorer.score(kept), lengths
+
+
+class LabelScorer(Predictor):
+    """Scores label words after a prompt with a causal language model, and calibrates them.
+
+    Use it for a model as it was published; `TunedScorer` is for one with a trained adapter.
+    """
+
+    def __init__(self, model: AskedModel, calibration: Calibration | None = None) -> None:
+        self.label_names = model.prompt.label_names
         self.calibration = calibration or Calibration()
-        self._checkpoint = checkpoint
-        self._prompt = LabelPrompt(label_names=label_names, pieces=pieces, settings=settings)
-        self._tokenizer = tokenizer or TextTokenizer(checkpoint)
-        self._prompt.check_room(checkpoint)
-        self._four_bit = four_bit
-        self._model = load_language_model(checkpoint, settings, four_bit=four_bit)
-        self._scorer = CausalScorer(self._model, pieces, batch_tokens=settings.batch_tokens)
+        self._model = model
 
     @property
     def prompt_sha256(self) -> str:
         """The hash of all that is asked but the text: equal hashes ask the same."""
-        return self._prompt.sha256
+        return self._model.prompt.sha256
 
     @property
     def parameters(self) -> int:
         """The number of weights of the language model."""
-        return self._model.num_parameters()
+        return self._model.parameters
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """The step of the ladder that decides, what each rests on, and how long the prompt is."""
-        return {**self.calibration.facts, **self._prompt.facts}
+        return {**self.calibration.facts, **self._model.prompt.facts}
 
     def label_scores(self, texts: Sequence[str]) -> LabelScores:
-        """Return the scores before calibration."""
-        return self._read(texts)[0]
-
-    def _read(self, texts: Sequence[str]) -> tuple[LabelScores, list[int]]:
-        kept, lengths = self._prompt.read(self._tokenizer, texts)
-        return self._scorer.score(kept), lengths
+        """Return the scores before calibration, which a calibration is learned from."""
+        return self._model.ask(texts)[0]
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Score texts; the ladder's other steps are variants."""
-        scores, lengths = self._read(texts)
-        return self.calibration.judge(scores, lengths, self._prompt.settings.max_tokens)
+        scores, lengths = self._model.ask(texts)
+        return self.calibration.judge(scores, lengths, self._model.prompt.settings.max_tokens)
 
     def calibrated(self, calibration: Calibration) -> Self:
-        """Take a calibration over; the loaded weights are shared."""
-        other = object.__new__(type(self))
-        other.__dict__ = {**self.__dict__, "calibration": calibration}
-        return other
+        """Return a predictor with another calibration; the loaded model is shared."""
+        return type(self)(self._model, calibration)
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint (linked where possible), the prompt and the calibration."""
         checkpoint = folder / "checkpoint"
         checkpoint.mkdir()
-        link_checkpoint(self._checkpoint, checkpoint)
-        self._prompt.save(folder)
+        link_checkpoint(self._model.checkpoint, checkpoint)
+        self._model.prompt.save(folder)
         self.calibration.save(folder)
-        weights = json.dumps({"four_bit": self._four_bit}, indent=2)
+        weights = json.dumps({"four_bit": self._model.four_bit}, indent=2)
         (folder / _WEIGHTS).write_text(weights, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        prompt = LabelPrompt.load(folder)
-        return cls(
-            folder / "checkpoint",
-            prompt.label_names,
-            prompt.pieces,
-            prompt.settings,
-            Calibration.load(folder),
-            **json.loads((folder / _WEIGHTS).read_text(encoding="utf-8")),
-        )
+        weights = json.loads((folder / _WEIGHTS).read_text(encoding="utf-8"))
+        model = AskedModel.load(folder / "checkpoint", LabelPrompt.load(folder), **weights)
+        return cls(model, Calibration.load(folder))

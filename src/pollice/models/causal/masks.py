@@ -1,6 +1,21 @@
-"""Which token of a packed row may attend to which, for every kind of layer.
+"""Which token may attend to which, for every kind of layer, as what is added to the scores.
 
-Knows nothing about models but their sliding windows.
+Knows nothing about models but their sliding windows, and nothing about why a token may see another:
+`packed_rows` has the picture of that.
+
+A layer sees either everything that it may see, or only what lies in a **sliding window**: of all
+that, the keys less than ``window`` positions before the query. Distance is counted in positions and
+not in places in memory, since the tokens of a packed row do not lie in the order of their text.
+
+**The prefix.** Full attention sees all of it from everywhere, so its mask has no column for it. A
+window cuts it off at another token for each query, so its mask has columns for the prefix's last
+``window - 1`` tokens; the others are out of reach for all. With a prefix "A B C D", a text
+"t u v" and a window of 3, whose mask has columns for "C D"::
+
+      full     t u v        sliding    C D t u v
+          t    1 . .               t   1 1 1 . .
+          u    1 1 .               u   . 1 1 1 .
+          v    1 1 1               v   . . 1 1 1
 """
 
 from collections.abc import Sequence
@@ -23,7 +38,10 @@ class AttentionMasks:
         self._window: int | None = getattr(config, "sliding_window", None) if used else None
 
     def near(self, prefix: int) -> int:
-        """Return how many of the prefix's last tokens a window after it can reach."""
+        """Return how many of the prefix's last tokens a window after it can reach.
+
+        The first token after it reaches furthest, and is itself one of its window.
+        """
         return 0 if self._window is None else min(prefix, self._window - 1)
 
     def sees_all(self, layer: int) -> bool:
@@ -65,6 +83,7 @@ class AttentionMasks:
         return sliding
 
     def _additive(self, visible: Tensor, device: torch.device) -> Tensor:
+        # The lowest number and not -inf, of which softmax makes nan where a query sees nothing.
         mask = torch.zeros(visible.shape, dtype=self._dtype)
         mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
         return mask[:, None].to(device)

@@ -1,5 +1,7 @@
 """Matrix products in float32 by the faster of the libraries that PyTorch brings.
 
+Knows nothing about models.
+
 PyTorch multiplies float32 by MKL, which on processors of AMD is slower than oneDNN: 160 to 206
 against 179 to 223 GFLOP/s on the shapes of gemma-3-270m, two cores of an AMD EPYC, torch 2.13.
 """
@@ -16,11 +18,17 @@ from torch.overrides import TorchFunctionMode
 
 
 def fast_products() -> AbstractContextManager[object]:
-    """Within this, linear layers multiply by the faster library, in inference on CPU."""
-    return _OneDnn() if _onednn_wins() else nullcontext()
+    """Within this, linear layers multiply by the faster library, in inference on CPU.
+
+    Nothing is replaced: PyTorch keeps its stack of function modes for each thread, so products of
+    other threads are what they were.
+    """
+    return OneDnnProducts() if onednn_is_faster() else nullcontext()
 
 
-class _OneDnn(TorchFunctionMode):
+class OneDnnProducts(TorchFunctionMode):
+    """Sees every call of a function of PyTorch, and answers those of ``linear`` itself."""
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -41,16 +49,18 @@ def _fits(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
 
 
 def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    # Private, and named in tests/models/test_private_names.py: no public operator of PyTorch
+    # multiplies float32 by oneDNN. `torch.compile` makes calls of this one; `torch.backends.mkldnn`
+    # only allows it where PyTorch would use oneDNN anyway.
     product: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
     return product
 
 
 @cache
-def _onednn_wins() -> bool:
+def onednn_is_faster(processor: Path = Path("/proc/cpuinfo")) -> bool:
     """Tell whether this is a processor of AMD, and PyTorch offers the product of oneDNN."""
-    processor = Path("/proc/cpuinfo")
     return (
         hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and processor.exists()
-        and "AuthenticAMD" in processor.read_text()
+        and "AuthenticAMD" in processor.read_text(encoding="utf-8")
     )

@@ -5,7 +5,7 @@ Knows nothing about how the adapter was trained.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,9 +19,10 @@ from transformers import PreTrainedModel
 from pollice.errors import RunError
 from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal import adapters
-from pollice.models.causal.label_prompt import LabelPrompt, first_tokens
+from pollice.models.causal.label_prompt import LabelPrompt, first_tokens, ready_tokenizer
 from pollice.models.causal.prompts import Pieces
 from pollice.models.causal.scoring import CausalScorer
+from pollice.models.causal.view import view_without_adapter
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import link_checkpoint, load_language_model
 from pollice.predictions.predictor import Predictor, Scores
@@ -37,29 +38,93 @@ training with ``batch_tokens`` holds every layer's for the backward pass."""
 
 @dataclass(frozen=True, kw_only=True)
 class TunedModel:
-    """A model, where its weights lie, and what its adapter was trained on."""
+    """A tuned language model, where its weights lie, and the prompt that it was trained on."""
 
     model: PreTrainedModel
     """The language model, the adapter's layers in it."""
     adapter: PeftModel | None
-    """What turns the adapter off and on; None: it was added to the weights."""
+    """What knows the adapter's layers; None: it was added to the weights."""
     checkpoint: Path
     base_sha256: str
+    prompt: LabelPrompt
+    tokenizer: TextTokenizer
+    scorer: CausalScorer
+    """Of the answer position alone: what the tuned model was trained on."""
     four_bit: bool = False
 
     @classmethod
-    def of(cls, adapter: PeftModel, checkpoint: Path, *, four_bit: bool) -> Self:
-        """Return a model with its adapter, just trained or loaded."""
-        adapters.round_to_base(adapter)
-        adapter.eval()
-        model: Any = adapter.get_base_model()
+    def of(
+        cls,
+        model: PreTrainedModel | PeftModel,
+        checkpoint: Path,
+        prompt: LabelPrompt,
+        *,
+        tokenizer: TextTokenizer,
+        base_sha256: str | None = None,
+        four_bit: bool = False,
+    ) -> Self:
+        """Return a model with its adapter, just trained or loaded, or with merged weights.
+
+        Args:
+            model: With an adapter, which is rounded as its base is, or without.
+            checkpoint: The folder of the weights that lie beside the adapter.
+            prompt: What it was trained on.
+            tokenizer: The checkpoint's.
+            base_sha256: Of the weights that it was trained on; None: those of ``checkpoint``.
+            four_bit: Whether the weights are held in NF4.
+        """
+        adapter = model if isinstance(model, PeftModel) else None
+        inner: Any = model
+        if adapter is not None:
+            adapters.round_to_base(adapter)
+            inner = adapter.eval().get_base_model()
         return cls(
-            model=model,
+            model=inner,
             adapter=adapter,
             checkpoint=checkpoint,
-            base_sha256=adapters.weights_sha256(checkpoint),
+            base_sha256=base_sha256 or adapters.weights_sha256(checkpoint),
+            prompt=prompt,
+            tokenizer=tokenizer,
+            scorer=_scorer(inner, prompt, first_tokens(prompt.pieces)),
             four_bit=four_bit,
         )
+
+    def ask_reloaded(self, adapter: Path, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return the probabilities of the adapter in a folder, on the same weights."""
+        kept, lengths = self.prompt.read(self.tokenizer, texts)
+        reloaded: Any = adapters.load_adapter(self._untuned(), adapter).eval()
+        scorer = _scorer(reloaded.get_base_model(), self.prompt, first_tokens(self.prompt.pieces))
+        return _judged(scorer, self.prompt, kept, lengths).probabilities
+
+    def base_scorer(self) -> CausalScorer:
+        """Return what asks the model from before tuning; it reads all of every label's words.
+
+        Raises:
+            RunError: the adapter was added to the weights, so that model is gone.
+        """
+        return _scorer(self._untuned(), self.prompt, self.prompt.pieces)
+
+    def _untuned(self) -> PreTrainedModel:
+        if self.adapter is None:
+            raise RunError(
+                "Expected an adapter beside its base, but this predictor was saved with merge, so "
+                "the model from before tuning is gone. Judge it by the method prompt."
+            )
+        return view_without_adapter(self.adapter)
+
+
+def _scorer(model: PreTrainedModel, prompt: LabelPrompt, pieces: Pieces) -> CausalScorer:
+    batch_tokens = _READ_AT_ONCE * prompt.settings.batch_tokens
+    return CausalScorer(model, pieces, batch_tokens=batch_tokens)
+
+
+def _judged(
+    scorer: CausalScorer,
+    prompt: LabelPrompt,
+    kept: Sequence[Sequence[int]],
+    lengths: Sequence[int],
+) -> Scores:
+    return Calibration().judge(scorer.score(kept), lengths, prompt.settings.max_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,32 +138,32 @@ class Shipping:
 class TunedScorer(Predictor):
     """Asks a tuned causal language model what it was trained on; its answer's first token decides.
 
-    The log-probabilities of the questions are averaged, as in `LabelScorer`.
+    Use it for a model with a trained adapter; `LabelScorer` is for one as it was published. The
+    log-probabilities of the questions are averaged, as there.
+
+    Args:
+        tuned: The model and its prompt.
+        facts: What training decided.
+        calibration_before: Of the model from before tuning, which is saved with the predictor.
+        base: What asks the model from before tuning; None: that one is not judged.
+        shipping: How it is saved.
     """
 
     def __init__(
         self,
         tuned: TunedModel,
-        prompt: LabelPrompt,
         facts: Mapping[str, Any],
         *,
-        before: Calibration | None = None,
+        calibration_before: Calibration | None = None,
+        base: CausalScorer | None = None,
         shipping: Shipping | None = None,
-        tokenizer: TextTokenizer | None = None,
     ) -> None:
-        self.label_names = prompt.label_names
+        self.label_names = tuned.prompt.label_names
         self._tuned = tuned
-        self._prompt = prompt
         self._facts = facts
-        self._before = before
+        self._calibration_before = calibration_before or Calibration()
+        self._base = base
         self._shipping = shipping or Shipping()
-        self._judges_before = False
-        self._tokenizer = tokenizer or TextTokenizer(tuned.checkpoint)
-        self._scorer = self._scorer_of(first_tokens(prompt.pieces))
-
-    def _scorer_of(self, pieces: Pieces) -> CausalScorer:
-        batch_tokens = _READ_AT_ONCE * self._prompt.settings.batch_tokens
-        return CausalScorer(self._tuned.model, pieces, batch_tokens=batch_tokens)
 
     @property
     def parameters(self) -> int:
@@ -108,16 +173,20 @@ class TunedScorer(Predictor):
     @property
     def facts(self) -> Mapping[str, Any]:
         """What training decided, what was trained on, and how long the prompt is."""
-        return {**self._facts, "base_sha256": self._tuned.base_sha256, **self._prompt.facts}
+        base = {"base_sha256": self._tuned.base_sha256}
+        return {**self._facts, **base, **self._tuned.prompt.facts}
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Score texts; where that is asked for, the model from before tuning is a variant."""
-        kept, lengths = self._prompt.read(self._tokenizer, texts)
-        scores = Calibration().judge(
-            self._scorer.score(kept), lengths, self._prompt.settings.max_tokens
+        kept, lengths = self._tuned.prompt.read(self._tuned.tokenizer, texts)
+        scores = _judged(self._tuned.scorer, self._tuned.prompt, kept, lengths)
+        if self._base is None:
+            return replace(scores, variants={})
+        calibration = self._calibration_before
+        steps = calibration.probabilities(self._base.score(kept))
+        return replace(
+            scores, variants={"before": steps[calibration.step], "before raw": steps["raw"]}
         )
-        variants = self._judge_before(kept) if self._judges_before else {}
-        return replace(scores, variants=variants)
 
     def judging_before(self, calibration: Calibration | None = None) -> Self:
         """Return the same predictor, which judges by the model from before tuning as well.
@@ -131,30 +200,21 @@ class TunedScorer(Predictor):
         Raises:
             RunError: the adapter was added to the weights, so that model is gone.
         """
-        if self._tuned.adapter is None:
-            raise RunError(
-                "Expected an adapter beside its base, but this predictor was saved with merge, so "
-                "the model from before tuning is gone. Judge it by the method prompt."
-            )
-        other = object.__new__(type(self))
-        other.__dict__ = {**self.__dict__, "_judges_before": True}
-        other._before = calibration or self._before or Calibration()
-        return other
+        return type(self)(
+            self._tuned,
+            self._facts,
+            calibration_before=calibration or self._calibration_before,
+            base=self._base or self._tuned.base_scorer(),
+            shipping=self._shipping,
+        )
 
     def base_scores(self, texts: Sequence[str]) -> LabelScores:
-        """Return what the model from before tuning says, before calibration."""
-        kept, _ = self._prompt.read(self._tokenizer, texts)
-        return self._score_base(kept)
+        """Return what the model from before tuning says, before calibration.
 
-    def _score_base(self, kept: Sequence[Sequence[int]]) -> LabelScores:
-        adapter = self._tuned.adapter
-        with adapter.disable_adapter() if adapter else nullcontext():
-            return self._scorer_of(self._prompt.pieces).score(kept)
-
-    def _judge_before(self, kept: Sequence[Sequence[int]]) -> dict[str, NDArray[np.float64]]:
-        calibration = self._before or Calibration()
-        steps = calibration.probabilities(self._score_base(kept))
-        return {"before": steps[calibration.step], "before raw": steps["raw"]}
+        Ask a predictor that is `judging_before`: any other makes what asks that model anew.
+        """
+        kept, _ = self._tuned.prompt.read(self._tuned.tokenizer, texts)
+        return (self._base or self._tuned.base_scorer()).score(kept)
 
     def save(self, folder: Path) -> None:
         """Write base and adapter, or merged weights, and the prompt; reload and score again.
@@ -170,14 +230,14 @@ class TunedScorer(Predictor):
                 self._tuned.adapter, folder / "adapter", base_sha256=self._tuned.base_sha256
             )
             self._save_weights(folder)
-        self._prompt.save(folder)
+        self._tuned.prompt.save(folder)
         content = {
             "facts": dict(self._facts),
             "base_sha256": self._tuned.base_sha256,
             "four_bit": self._tuned.four_bit,
         }
         (folder / _SETTINGS).write_text(json.dumps(content, indent=2), encoding="utf-8")
-        (self._before or Calibration()).save(folder)
+        self._calibration_before.save(folder)
         self._check_saved(folder)
 
     def _save_weights(self, folder: Path) -> None:
@@ -192,6 +252,7 @@ class TunedScorer(Predictor):
             link_checkpoint(self._tuned.checkpoint, folder / "checkpoint")
 
     def _check_saved(self, folder: Path) -> None:
+        """Load what was saved beside what is saved, and refuse other scores."""
         texts = self._shipping.texts
         if not texts:
             return
@@ -199,8 +260,7 @@ class TunedScorer(Predictor):
         if self._tuned.adapter is not None and not self._shipping.merge:
             tolerance = 0.0
             adapters.check_base(folder / "adapter", folder / "checkpoint")
-            with adapters.reloaded(self._tuned.adapter, folder / "adapter"):
-                found = self._reloaded_probabilities(texts)
+            found = self._tuned.ask_reloaded(folder / "adapter", texts)
         else:
             tolerance = MERGED_TOLERANCE[self._tuned.model.dtype]
             with self._set_aside():
@@ -213,14 +273,12 @@ class TunedScorer(Predictor):
                 f"{'without merge' if self._shipping.merge else 'on another disk'}."
             )
 
-    def _reloaded_probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        kept, lengths = self._prompt.read(self._tokenizer, texts)
-        scores = self._scorer_of(first_tokens(self._prompt.pieces)).score(kept)
-        return Calibration().judge(scores, lengths, self._prompt.settings.max_tokens).probabilities
-
     @contextmanager
     def _set_aside(self) -> Iterator[None]:
-        """Leave a GPU to another copy of the weights, inside the block."""
+        """Leave a GPU to another copy of the weights, inside the block.
+
+        On a GPU nothing can be scored meanwhile: this predictor's own weights are away.
+        """
         model: Any = self._tuned.model
         device = model.device
         model.to("cpu")
@@ -236,20 +294,25 @@ class TunedScorer(Predictor):
         Raises:
             CheckpointError: the adapter was trained on other weights than lie beside it.
         """
-        prompt = LabelPrompt.load(folder)
         content: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
-        tuned = _load_tuned(folder, prompt, content)
-        return cls(tuned, prompt, content["facts"], before=Calibration.load(folder))
+        tuned = _load_tuned(folder, content)
+        return cls(tuned, content["facts"], calibration_before=Calibration.load(folder))
 
 
-def _load_tuned(folder: Path, prompt: LabelPrompt, content: Mapping[str, Any]) -> TunedModel:
+def _load_tuned(folder: Path, content: Mapping[str, Any]) -> TunedModel:
     checkpoint, adapter = folder / "checkpoint", folder / "adapter"
-    if adapter.is_dir():
+    is_merged = not adapter.is_dir()
+    if not is_merged:
         adapters.check_base(adapter, checkpoint)
+    prompt = LabelPrompt.load(folder)
     four_bit: bool = content["four_bit"]
+    tokenizer = ready_tokenizer(checkpoint)
     model = load_language_model(checkpoint, prompt.settings, four_bit=four_bit)
-    if not adapter.is_dir():
-        return TunedModel(
-            model=model, adapter=None, checkpoint=checkpoint, base_sha256=content["base_sha256"]
-        )
-    return TunedModel.of(adapters.load_adapter(model, adapter), checkpoint, four_bit=four_bit)
+    return TunedModel.of(
+        model if is_merged else adapters.load_adapter(model, adapter),
+        checkpoint,
+        prompt,
+        tokenizer=tokenizer,
+        base_sha256=content["base_sha256"] if is_merged else None,
+        four_bit=four_bit,
+    )

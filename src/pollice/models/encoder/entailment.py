@@ -119,7 +119,7 @@ class EntailmentModel:
         model = load_classifier(
             checkpoint, new_head=False, dtype=resolve_dtype(settings.dtype, device)
         )
-        self._positions = position_limit(model)
+        self._positions = position_limit(model.config)
         self._model = cast(Any, model).to(device)
         self._tokenizer = TextTokenizer(checkpoint)
         self._pairing = _Pairing(self._tokenizer)

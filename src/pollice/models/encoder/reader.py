@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from pollice.errors import CheckpointError
 from pollice.models.batching import aligned, cut, padded
@@ -123,18 +122,17 @@ def _surroundings(tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
     )
 
 
-def position_limit(model: PreTrainedModel) -> int | None:
+def position_limit(config: Any) -> int | None:
     """Return how many tokens an encoder has positions for; None: as many as there are."""
-    config: Any = model.config
     positions: int | None = getattr(config, "max_position_embeddings", None)
     if positions is not None and getattr(config, "model_type", "") in _COUNTED_FROM_PADDING:
         positions -= config.pad_token_id + 1
     return positions
 
 
-def check_max_tokens(model: PreTrainedModel, max_tokens: int) -> None:
-    """Refuse more tokens than the encoder has positions for."""
-    positions = position_limit(model)
+def check_max_tokens(config: Any, max_tokens: int) -> None:
+    """Refuse more tokens than an encoder of this configuration has positions for."""
+    positions = position_limit(config)
     if positions is not None and max_tokens > positions:
         raise CheckpointError(
             f"max_tokens is {max_tokens}, but this checkpoint reads at most {positions} tokens. "

@@ -32,7 +32,7 @@ class TextEncoder:
         device = resolve_device(settings.device)
         dtype = resolve_dtype(settings.dtype, device)
         self.model = load_encoder(checkpoint, dtype=dtype, device=device)
-        check_max_tokens(self.model, settings.max_tokens)
+        check_max_tokens(self.model.config, settings.max_tokens)
         self._reader = Reader(
             TextTokenizer(checkpoint), max_tokens=settings.max_tokens, keep=settings.long_text
         )

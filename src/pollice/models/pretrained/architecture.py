@@ -21,8 +21,14 @@ from transformers import (
 )
 
 from pollice.catalogue.hub import HUB_PREFIX
-from pollice.errors import CheckpointError, MemoryPlanError
-from pollice.models.pretrained.devices import quiet, resolve_device, resolve_dtype
+from pollice.errors import CheckpointError
+from pollice.models.pretrained.devices import quiet
+from pollice.models.pretrained.safety import (
+    FAULTS,
+    check_config,
+    first_line,
+    refuse_foreign_code,
+)
 from pollice.models.pretrained.sources import resolve_checkpoint
 
 Form = Literal["fp32", "bf16", "int8", "nf4"]
@@ -148,8 +154,9 @@ def inspect_checkpoint(name: str, vocabulary: int | None = None) -> Anatomy:
     try:
         with quiet(), torch.device("meta"):
             kind: Any = AutoModelForCausalLM if _is_causal(config) else AutoModel
-            model = kind.from_config(config)
-    except (ValueError, RuntimeError) as error:
+            model = kind.from_config(config, trust_remote_code=False)
+    except FAULTS as error:
+        refuse_foreign_code(name, error)
         raise CheckpointError(
             f"The architecture of {name} cannot be built from its configuration: {error}"
         ) from error
@@ -162,9 +169,10 @@ def _read(name: str) -> Any:
         return AutoConfig.for_model(**bundled()[name])
     try:
         return _fetched(name).get_text_config()
-    except (OSError, ValueError, KeyError) as error:
+    except FAULTS as error:
+        refuse_foreign_code(name, error)
         raise CheckpointError(
-            f"The configuration of {name} cannot be read: {str(error).strip().splitlines()[0]} "
+            f"The configuration of {name} cannot be read: {first_line(error)} "
             "Name a folder with a config.json that transformers knows."
         ) from error
 
@@ -172,8 +180,11 @@ def _read(name: str) -> Any:
 def _fetched(name: str) -> Any:
     repository, at, revision = name.removeprefix(HUB_PREFIX).partition("@")
     if name.startswith(HUB_PREFIX) and at:
-        return AutoConfig.from_pretrained(repository, revision=revision)
-    return AutoConfig.from_pretrained(resolve_checkpoint(name))
+        check_config(repository, revision)
+        return AutoConfig.from_pretrained(repository, revision=revision, trust_remote_code=False)
+    folder = resolve_checkpoint(name)
+    check_config(folder)
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def _is_causal(config: Any) -> bool:
@@ -279,29 +290,3 @@ def _rotary_bases(parameters: Mapping[str, Any]) -> Iterator[float]:
             yield from _rotary_bases(value)
         elif name == "rope_theta":
             yield value
-
-
-def planned_device(device: str, dtype: str) -> tuple[bool, int]:
-    """Return whether a GPU would be used, and the bytes of a number in products.
-
-    A GPU may be planned for where there is none; it is taken to multiply bfloat16.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        return True, 4 if dtype == "float32" else 2
-    place = resolve_device("cuda" if device == "cuda" else "cpu" if device == "cpu" else "auto")
-    number = resolve_dtype("float32" if dtype == "float32" else "auto", place)
-    return place.type == "cuda", 2 if dtype == "bfloat16" else number.itemsize
-
-
-def free_gpu_bytes() -> int:
-    """Return what is free on the GPU.
-
-    Raises:
-        MemoryPlanError: there is none to ask.
-    """
-    if not torch.cuda.is_available():
-        raise MemoryPlanError(
-            "device is 'cuda', but no CUDA GPU is at hand that says how much memory it has. "
-            "Name the GPU's memory, such as --memory 15GiB."
-        )
-    return torch.cuda.mem_get_info()[0]

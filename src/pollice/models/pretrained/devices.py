@@ -5,6 +5,7 @@ Knows nothing about checkpoints.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Literal
 
 import torch
@@ -31,6 +32,8 @@ def resolve_device(device: Device) -> torch.device:
 def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
     """Return the data type; ``auto`` is bfloat16 where the hardware multiplies it natively."""
     if dtype == "auto":
+        # For CPU a private name (see tests/models/test_private_names.py): the public one,
+        # `torch.cpu.get_capabilities`, came later than the oldest PyTorch that pollice allows.
         native = (
             torch.cuda.is_bf16_supported(including_emulation=False)
             if device.type == "cuda"
@@ -46,16 +49,49 @@ def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
+class _Quiet:
+    """How many blocks of `quiet` are open, in all threads, and what the first of them found."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._open = 0
+        self._found: tuple[int, bool] | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._open += 1
+            if self._open == 1:
+                self._found = (
+                    transformers_logging.get_verbosity(),
+                    transformers_logging.is_progress_bar_enabled(),
+                )
+                transformers_logging.set_verbosity_error()
+                transformers_logging.disable_progress_bar()
+
+    def leave(self) -> None:
+        with self._lock:
+            self._open -= 1
+            if self._open or self._found is None:
+                return
+            verbosity, bars = self._found
+            transformers_logging.set_verbosity(verbosity)
+            if bars:
+                transformers_logging.enable_progress_bar()
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' own bars and warnings off the terminal."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    """Keep transformers' own bars and warnings off the terminal while something is loaded or saved.
+
+    Transformers has one verbosity for the whole process. So of several threads the first in this
+    block turns it down, and the last one out puts it back: if each put back what it had found, the
+    one that came second would put back silence. Never needed for scoring.
+    """
+    _quiet.enter()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+        _quiet.leave()

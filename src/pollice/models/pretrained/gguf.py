@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pollice.errors import SourceError
+from pollice.errors import SourceError, UserError
 from pollice.system.folders import require_space
 
 STEPS = 3
@@ -30,9 +30,14 @@ def convert(gguf: Path, folder: Path) -> Iterator[int]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    from pollice.models.pretrained.safety import refuse_adapter, refuse_foreign_code
+
+    refuse_adapter(gguf.parent)  # transformers looks for one beside the file, too
     with _quiet_transformers():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+            tokenizer = AutoTokenizer.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, trust_remote_code=False
+            )
             _split_digits(tokenizer)
             yield 1
             model = AutoModelForCausalLM.from_pretrained(
@@ -40,9 +45,11 @@ def convert(gguf: Path, folder: Path) -> Iterator[int]:
                 gguf_file=gguf.name,
                 quantization_config=GgufConfig(dequantize=True),
                 dtype=torch.bfloat16,
+                trust_remote_code=False,
             )
             yield 2
         except (ValueError, NotImplementedError, KeyError, OSError) as error:
+            refuse_foreign_code(gguf, error)
             raise SourceError(
                 f"The file {gguf} cannot be opened as a GGUF checkpoint ({_first_line(error)}): "
                 "give a language model that transformers knows, or a folder of safetensors."
@@ -100,7 +107,7 @@ def main(gguf: str, folder: str) -> int:
         for step in convert(Path(gguf), Path(folder)):
             sys.stdout.write(f"{step}\n")
             sys.stdout.flush()
-    except SourceError as error:
+    except UserError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0

@@ -17,9 +17,11 @@ from transformers import (
 )
 
 from pollice.errors import CheckpointError
-from pollice.models.pretrained.devices import quiet
+from pollice.models.pretrained.safety import FAULTS, first_line, opening
 from pollice.system.measuring import release_memory
 
+# A template is a program of somebody else's, which transformers runs in a sandbox.
+_TEMPLATE_FAULTS: tuple[type[Exception], ...] = (TemplateError, MemoryError, *FAULTS)
 _CONTROL = re.compile(r"[<\[].*[>\]]")
 
 
@@ -27,13 +29,8 @@ class TextTokenizer:
     """A checkpoint's tokenizer that never turns a text's own words into control tokens."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            with quiet():
-                self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"The checkpoint {folder} has no tokenizer that can be read: {error}"
-            ) from error
+        with opening(folder, "has no tokenizer that can be read"):
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if not self.tokenizer.is_fast:
             raise CheckpointError(
                 f"The checkpoint {folder} has no fast tokenizer (tokenizer.json). "
@@ -111,11 +108,11 @@ class TextTokenizer:
         """
         try:
             return self._render(turns)
-        except TemplateError as error:
+        except _TEMPLATE_FAULTS as error:
             if turns[0][0] != "system":
                 raise CheckpointError(
-                    f"The chat template of this checkpoint refuses the prompt: {error}. "
-                    "Use another checkpoint."
+                    "The chat template of this checkpoint refuses the prompt: "
+                    f"{first_line(error).rstrip('.')}. Use another checkpoint."
                 ) from error
         (_, instructions), (role, content), *others = turns
         return self.render_chat([(role, f"{instructions}\n\n{content}"), *others])

@@ -22,8 +22,9 @@ from transformers import (
 )
 
 from pollice.errors import CheckpointError
-from pollice.models.pretrained.devices import Device, quiet, resolve_device, resolve_dtype
+from pollice.models.pretrained.devices import Device, resolve_device, resolve_dtype
 from pollice.models.pretrained.options import ReadingOptions
+from pollice.models.pretrained.safety import check_config, check_weights, opening
 
 FOUR_BIT_NEEDS_CUDA = (
     "weights is 'nf4', but 4-bit weights need a CUDA GPU and this runs on the CPU. "
@@ -142,13 +143,16 @@ def _load(
     **options: Any,
 ) -> PreTrainedModel:
     """Load weights; refuse a checkpoint in which some would be newly initialised."""
-    try:
-        with quiet():
-            model, facts = kind.from_pretrained(folder, output_loading_info=True, **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"The checkpoint {folder} cannot be loaded as {kind.__name__}: {_first_line(error)}"
-        ) from error
+    with opening(folder, f"cannot be loaded as {kind.__name__}"):
+        check_config(folder)
+        check_weights(folder)
+        model, facts = kind.from_pretrained(
+            folder,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **options,
+        )
     unfit = {name for name, *_ in facts["mismatched_keys"]}  # of another size than configured
     encoder = f"{model.base_model_prefix}."
     new = sorted(
@@ -169,10 +173,6 @@ def _load(
     return loaded
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _placed(model: Any, device: torch.device) -> PreTrainedModel:
     placed: PreTrainedModel = model.to(device)
     return placed
@@ -180,7 +180,8 @@ def _placed(model: Any, device: torch.device) -> PreTrainedModel:
 
 def read_config(folder: Path) -> Any:
     """Read a checkpoint's configuration, without its weights."""
-    return AutoConfig.from_pretrained(folder)
+    with opening(folder, "has no configuration that can be read"):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def link_checkpoint(source: Path, folder: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pollice.data.dataset import Dataset
 from pollice.models.encoder.reader import Reader, TokenRow
-from pollice.system.progress import stage
+from pollice.system.progress import in_chunks, stage
 
 
 class TokenTable(Sequence[NDArray[np.int32]]):
@@ -94,13 +94,13 @@ def read_rows(
         tempfile.TemporaryFile(dir=folder) as file,
         stage(description, total=len(dataset)) as advance,
     ):
-        for start in range(0, len(dataset), chunk_rows):
-            texts = dataset.texts[start : start + chunk_rows]
+        start = 0
+        for texts in in_chunks(dataset.texts, advance, size=chunk_rows):
             encoded = reader.read(texts)
             np.concatenate(encoded.tokens, dtype=np.int32, casting="unsafe").tofile(file)
             lengths.append(encoded.lengths)
             owners.append(encoded.owners + start)
-            advance(len(texts))
+            start += len(texts)
         file.flush()
         values = np.memmap(file, np.int32, "r") if len(dataset) else np.zeros(0, np.int32)
     numbers = {label: code for code, label in enumerate(dataset.label_names)}
