@@ -53,29 +53,23 @@ class Lora(TuningOptions, AskingOptions, PlannedMethod):
             CheckpointError: 4-bit weights without CUDA, or no chat template where one is needed.
         """
         checkpoint, tokenizer, prompt = self._prompt(train)
+        tuning = Tuning(
+            options=self,
+            tokenizer=tokenizer,
+            endings=prompt.pieces.endings,
+            train=self._ask(prompt, tokenizer, train),
+            validation=self._ask(prompt, tokenizer, validation),
+            identity=self._identity(checkpoint, prompt),
+            workdir=workdir,
+        )
         base = load_language_model(checkpoint, self.reading(), four_bit=self.four_bit)
         model = adapters.attach(base, self.shape, seed=self.seed)
-        facts = {
-            "trainable_parameters": adapters.trainable_parameters(model),
-            **tune(
-                model,
-                Tuning(
-                    options=self,
-                    tokenizer=tokenizer,
-                    endings=prompt.pieces.endings,
-                    train=self._ask(prompt, tokenizer, train),
-                    validation=self._ask(prompt, tokenizer, validation),
-                    identity=self._identity(checkpoint, prompt),
-                    workdir=workdir,
-                ),
-            ),
-        }
+        facts = {"trainable_parameters": adapters.trainable_parameters(model)} | tune(model, tuning)
+        shown = (*validation.texts, *train.texts)[:_CHECKED_TEXTS]
         scorer = TunedScorer(
             TunedModel.of(model, checkpoint, prompt, tokenizer=tokenizer, four_bit=self.four_bit),
             facts,
-            shipping=Shipping(
-                merge=self.merge, texts=(*validation.texts, *train.texts)[:_CHECKED_TEXTS]
-            ),
+            shipping=Shipping(merge=self.merge, texts=shown),
         )
         return self._judging_before(scorer, train) if self.judge_before else scorer
 

@@ -4,7 +4,9 @@ Knows nothing about rows or models.
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,6 +31,21 @@ class OneGpuArguments(TrainingArguments):
         return min(found, 1)
 
 
+_OURS: Mapping[str, Any] = MappingProxyType(
+    {
+        "save_strategy": "no",  # Trainer's own saves are not atomic, and some are pickles
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "dataloader_pin_memory": False,
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "log_level": "error",
+        "log_level_replica": "error",
+    }
+)
+"""What Trainer would save, print or leave out by itself is off."""
+
+
 def training_arguments(
     kind: type[OneGpuArguments],
     options: TrainerOptions,
@@ -38,10 +55,7 @@ def training_arguments(
     evaluates: bool,
     **more: Any,
 ) -> OneGpuArguments:
-    """Return the arguments; what Trainer would save, print or draw by itself is off.
-
-    Those in ``more`` are added, or replace those of the same name.
-    """
+    """Return the arguments of a run; ``more`` adds some, or replaces those of the same name."""
     device = peers.device
     arguments: dict[str, Any] = {
         "output_dir": str(workdir),
@@ -56,21 +70,12 @@ def training_arguments(
         "lr_scheduler_type": options.lr_scheduler,
         "max_grad_norm": math.inf if options.clip_norm is None else options.clip_norm,
         "optim": trainer_name(options, device),
-        "logging_strategy": "steps",
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
         "eval_strategy": "epoch" if evaluates else "no",
-        "save_strategy": "no",  # Trainer's own saves are not atomic, and are pickled
         "report_to": list(options.report_to) or "none",
         "seed": options.seed,
         "bf16": resolve_dtype(options.dtype, device) == torch.bfloat16,
         "use_cpu": device.type == "cpu",
         "ddp_backend": "gloo" if peers.size > 1 and device.type == "cpu" else None,
-        "dataloader_pin_memory": False,
-        "remove_unused_columns": False,
-        "disable_tqdm": True,
-        "log_level": "error",
-        "log_level_replica": "error",
     }
     with quiet():
-        return kind(**{**arguments, **more})
+        return kind(**{**_OURS, **arguments, **more})
