@@ -47,7 +47,12 @@ class Lora(TuningOptions, AskingOptions, Method):
         tokenizer = self.read_tokenizer(checkpoint)
         prompt = LabelPrompt(
             label_names=train.label_names,
-            pieces=assemble(self.asked_template(train.label_names), train.label_names, tokenizer),
+            pieces=assemble(
+                self.asked_template(train.label_names, to_train=True),
+                train.label_names,
+                tokenizer,
+                first_token_decides=True,
+            ),
             settings=self.reading(),
         )
         prompt.check_room(checkpoint)

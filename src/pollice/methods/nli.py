@@ -8,13 +8,16 @@ from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
+from pollice.data.scales import find_scale
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
-from pollice.models.calibration import draw_rows, learn_calibration
-from pollice.models.causal.prompts import hypotheses
+from pollice.models.calibration import LabelMeaning, draw_rows, learn_calibration
+from pollice.models.causal.questions import POLES, hypotheses
+from pollice.models.doubts import doubts_of_labels
 from pollice.models.encoder.entailment import EntailmentModel, EntailmentScorer
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
+from pollice.models.shares import check_shares
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
@@ -32,9 +35,11 @@ class Nli(ReadingOptions, Method):
     label_words: Mapping[str, str] = Field(default_factory=dict)
     """For each label, its words in the hypothesis; else its name, or negative and positive."""
     labels: int = Field(default=0, ge=0)
-    """Labelled training rows to calibrate with: 16 for platt."""
+    """Labelled training rows to calibrate with: from 16 platt is tried."""
     calibration: Literal["raw", "batch", "platt", "auto"] = "auto"
-    """The step that decides; auto: platt or batch, by the labels at hand."""
+    """The step that decides; auto: batch, or platt if cross-validation shows that it is better."""
+    prior: Mapping[str, float] = Field(default_factory=dict)
+    """The shares of the labels that you expect, such as {"positive": 0.9}; they are obeyed."""
     calibration_texts: int = Field(default=256, ge=0)
     """Training texts, without their labels, that batch calibration takes its shift from."""
     max_tokens: int = Field(default=256, ge=1)
@@ -67,7 +72,15 @@ class Nli(ReadingOptions, Method):
             unlabelled=self.calibration_texts,
             seed=self.seed,
         )
-        statements = hypotheses(self.hypothesis, self.label_words, train.label_names)
+        check_shares(self.prior, train.label_names)
+        found = find_scale(train.label_names)
+        scale = found if found and not self.label_words else None
+        several = scale is not None and len(scale.names) > 2
+        asked = POLES if several else train.label_names
+        statements = hypotheses(self.hypothesis, self.label_words, asked)
         model = EntailmentModel(resolve_checkpoint(self.checkpoint), statements, self.reading())
-        calibration = learn_calibration(self.calibration, rows, model.label_scores)
+        meaning = LabelMeaning(
+            scale=scale, prior=self.prior, warnings=doubts_of_labels(train.label_names, found)
+        )
+        calibration = learn_calibration(self.calibration, rows, model.label_scores, meaning)
         return EntailmentScorer(model, train.label_names, calibration)

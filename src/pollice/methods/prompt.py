@@ -1,6 +1,6 @@
 """Ask a causal language model, with no labels, some examples, or a calibration from few labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -9,15 +9,24 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
+from pollice.data.scales import find_scale
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
 from pollice.models.batching import cut
-from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
+from pollice.models.calibration import (
+    DrawnRows,
+    LabelMeaning,
+    Step,
+    draw_rows,
+    learn_calibration,
+)
 from pollice.models.causal.label_prompt import AskingOptions
 from pollice.models.causal.label_scorer import LabelScorer
 from pollice.models.causal.prompts import Example, assemble, without_control_words
+from pollice.models.doubts import doubts_of_labels
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.shares import check_shares
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
@@ -33,9 +42,11 @@ class Prompt(AskingOptions, Method):
     shots: int = Field(default=0, ge=0)
     """Examples from the training rows shown before every text, balanced over the labels."""
     labels: int = Field(default=0, ge=0)
-    """Further labelled training rows to calibrate with: 16 for platt, 64 for probe."""
+    """Further labelled training rows to calibrate with: from 16 platt is tried, from 64 probe."""
     calibration: Literal[Step, "auto"] = "auto"
-    """The step that decides; auto: probe, platt or batch, by the labels at hand."""
+    """The step that decides; auto: batch, or a later one that cross-validation shows is better."""
+    prior: Mapping[str, float] = Field(default_factory=dict)
+    """The shares of the labels that you expect, such as {"positive": 0.9}; they are obeyed."""
     calibration_texts: int = Field(default=256, ge=0)
     """Training texts, without their labels, that batch calibration takes its shift from."""
     max_tokens: int = Field(default=256, ge=1)
@@ -69,6 +80,7 @@ class Prompt(AskingOptions, Method):
         checkpoint = resolve_checkpoint(self.checkpoint)
         tokenizer = self.read_tokenizer(checkpoint)
         template = self.asked_template(label_names)
+        check_shares(self.prior, label_names)
         examples = self._examples(rows.shown, tokenizer)
         pieces = assemble(template, label_names, tokenizer, examples)
         scorer = LabelScorer(
@@ -79,7 +91,14 @@ class Prompt(AskingOptions, Method):
             four_bit=self.four_bit,
             tokenizer=tokenizer,
         )
-        return scorer.calibrated(learn_calibration(self.calibration, rows, scorer.label_scores))
+        meaning = LabelMeaning(
+            scale=template.scale,
+            prior=self.prior,
+            warnings=doubts_of_labels(label_names, find_scale(label_names)),
+        )
+        return scorer.calibrated(
+            learn_calibration(self.calibration, rows, scorer.label_scores, meaning)
+        )
 
     def _draw(self, train: Dataset) -> DrawnRows:
         """Return rows for examples, for calibration with labels, and without; none twice."""

@@ -19,7 +19,8 @@ from pollice.models.batching import cut
 from pollice.models.calibration import Calibration, DrawnRows, LabelScores, calibrate, draw_rows
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt, first_tokens
 from pollice.models.causal.label_scorer import LabelScorer
-from pollice.models.causal.prompts import Ending, Pieces, assemble, default_template
+from pollice.models.causal.prompts import Ending, Pieces, assemble
+from pollice.models.causal.questions import default_template
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer

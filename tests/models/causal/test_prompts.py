@@ -8,16 +8,8 @@ from typing import Any
 import pytest
 
 from pollice.errors import PromptError
-from pollice.models.causal.prompts import (
-    Example,
-    Pieces,
-    Question,
-    Template,
-    assemble,
-    custom_template,
-    default_template,
-    without_control_words,
-)
+from pollice.models.causal.prompts import Example, Pieces, assemble, without_control_words
+from pollice.models.causal.questions import Question, Template, custom_template, default_template
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from tiny import CAUSAL_FAMILIES, ENCODER_FAMILIES, tiny_causal, tiny_encoder
 

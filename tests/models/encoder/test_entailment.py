@@ -16,7 +16,7 @@ from pollice.errors import CheckpointError, OptionError, PromptError
 from pollice.methods import create_method
 from pollice.methods.nli import Nli
 from pollice.models.batching import cut
-from pollice.models.causal.prompts import hypotheses
+from pollice.models.causal.questions import hypotheses
 from pollice.models.encoder.entailment import EntailmentModel, EntailmentScorer
 from pollice.models.pretrained.devices import quiet
 from pollice.models.pretrained.options import ReadingOptions

@@ -10,9 +10,7 @@ from typing import Any, Self
 
 from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal.label_prompt import LabelPrompt
-from pollice.models.causal.prompts import (
-    Pieces,
-)
+from pollice.models.causal.prompts import Pieces, spell
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
@@ -20,6 +18,7 @@ from pollice.models.pretrained.weights import link_checkpoint, load_language_mod
 from pollice.predictions.predictor import Predictor, Scores
 
 _WEIGHTS = "weights.json"
+_LABELS_SHOWN = 12
 
 
 class LabelScorer(Predictor):
@@ -59,7 +58,8 @@ class LabelScorer(Predictor):
     @property
     def facts(self) -> Mapping[str, Any]:
         """The step of the ladder that decides, what each rests on, and how long the prompt is."""
-        return {**self.calibration.facts, **self._prompt.facts}
+        asked = spell(self._prompt.pieces, self._tokenizer.spell, _LABELS_SHOWN)
+        return {**self.calibration.facts, **self._prompt.facts, "asked": list(asked)}
 
     def label_scores(self, texts: Sequence[str]) -> LabelScores:
         """Return the scores before calibration."""

@@ -1,0 +1,89 @@
+"""Warnings in words: where the answers to a prompt cannot be trusted.
+
+Knows nothing about models; it reads label names, and the probabilities of unlabelled texts.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pollice.data.scales import Scale
+
+FloatArray = NDArray[np.float64]
+
+_MANY = 0.9  # of the texts with one label: hardly told apart, or one-sided
+_FEW_TEXTS = 8
+_UNEVEN = 0.85  # of the texts with one label before calibration
+_UNNAMED = "yes no true false ja nein oui non si 0 1 a b c d other"
+
+
+def doubts_of_labels(label_names: Sequence[str], scale: Scale | None) -> tuple[str, ...]:
+    """Return what makes labels doubtful whatever the texts are."""
+    if scale is not None and scale.bare_numbers:
+        low, high = scale.names[0], scale.names[-1]
+        return (
+            f"The labels are bare numbers, so nothing says which end is the best: {low} was taken "
+            f"for the worst opinion and {high} for the best. Rename them if that is wrong, or if "
+            "they are no opinions at all.",
+        )
+    if scale is not None:
+        return ()
+    unnamed = [name for name in label_names if _says_nothing(name)]
+    if unnamed:
+        return (
+            f"The labels {', '.join(unnamed)} do not say what they mean, so a question that fits "
+            "every text cannot be asked. Describe them, give a template of your own, or name them "
+            "after what they mean.",
+        )
+    return ()
+
+
+def _says_nothing(name: str) -> bool:
+    plain = name.strip().casefold()
+    return plain in _UNNAMED.split() or not any(letter.isalpha() for letter in plain)
+
+
+def doubts_of_answers(
+    steps: Mapping[str, FloatArray],
+    step: str,
+    label_names: Sequence[str],
+    prior: Mapping[str, float],
+) -> tuple[str, ...]:
+    """Return what makes the answers to unlabelled texts doubtful.
+
+    Args:
+        steps: For each step of the ladder ``(texts, labels)``.
+        step: The step that decides.
+        label_names: The order of the columns.
+        prior: The shares that a user states; where there are any, they are taken as they are.
+    """
+    answers = steps[step]
+    if len(answers) < _FEW_TEXTS or prior:
+        return ()
+    found = []
+    common, share = _commonest(answers, label_names)
+    if share >= _MANY:
+        found.append(
+            f"{share:.0%} of {len(answers)} unlabelled texts got the label {common}. Either nearly "
+            "all of them are, or the question does not tell these labels apart: check some by hand."
+        )
+    raw, raw_share = _commonest(steps["raw"], label_names)
+    if step == "batch" and raw != common:
+        found.append(
+            f"Before calibration {raw} was the commonest label ({raw_share:.0%} of the texts), and "
+            f"after it {common} is ({share:.0%}). Calibration without labels assumes that the "
+            "labels are not very unevenly common: if you know their shares, state them."
+        )
+    elif step == "batch" and raw_share >= _UNEVEN and raw_share - share > 1 / 4:
+        found.append(
+            f"Before calibration {raw_share:.0%} of the texts got the label {raw}, and after it "
+            f"{share:.0%}. If most texts really are {raw}, calibration without labels is wrong, "
+            "since it assumes that the labels are not very unevenly common: state their shares."
+        )
+    return tuple(found)
+
+
+def _commonest(probabilities: FloatArray, label_names: Sequence[str]) -> tuple[str, float]:
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=len(label_names))
+    return label_names[int(counts.argmax())], float(counts.max() / counts.sum())
