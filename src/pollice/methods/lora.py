@@ -8,11 +8,12 @@ from pydantic.dataclasses import dataclass
 from pollice.data.dataset import Dataset
 from pollice.errors import TrainingError
 from pollice.method import OPTIONS, Method, options_of
-from pollice.models.calibration import draw_rows, learn_calibration
+from pollice.models.calibrating import learn_calibration
 from pollice.models.causal import adapters
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt
 from pollice.models.causal.prompts import assemble
 from pollice.models.causal.tuned_scorer import Shipping, TunedModel, TunedScorer
+from pollice.models.drawn_rows import draw_rows
 from pollice.models.hugging_face.prompt_rows import AskedRows, ask_rows
 from pollice.models.hugging_face.sft import Tuning, tune
 from pollice.models.hugging_face.tuning import WITHOUT_INFLUENCE, TuningOptions

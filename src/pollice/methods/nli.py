@@ -11,9 +11,11 @@ from pollice.data.dataset import Dataset
 from pollice.data.scales import find_scale
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
-from pollice.models.calibration import LabelMeaning, draw_rows, learn_calibration
+from pollice.models.calibrating import learn_calibration
+from pollice.models.calibration import LabelMeaning
 from pollice.models.causal.questions import POLES, hypotheses
 from pollice.models.doubts import doubts_of_labels
+from pollice.models.drawn_rows import draw_rows
 from pollice.models.encoder.entailment import EntailmentModel, EntailmentScorer
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.sources import resolve_checkpoint

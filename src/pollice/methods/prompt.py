@@ -13,17 +13,13 @@ from pollice.data.scales import find_scale
 from pollice.errors import PromptError
 from pollice.method import OPTIONS, Method
 from pollice.models.batching import cut
-from pollice.models.calibration import (
-    DrawnRows,
-    LabelMeaning,
-    Step,
-    draw_rows,
-    learn_calibration,
-)
+from pollice.models.calibrating import learn_calibration
+from pollice.models.calibration import LabelMeaning, Step
 from pollice.models.causal.label_prompt import AskingOptions
 from pollice.models.causal.label_scorer import LabelScorer
 from pollice.models.causal.prompts import Example, assemble, without_control_words
 from pollice.models.doubts import doubts_of_labels
+from pollice.models.drawn_rows import DrawnRows, draw_rows
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.shares import check_shares

@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 
 # Standard deviations of the normal priors.
 _SLOPE_SPREAD = 0.5  # of the slope's logarithm, which so is never negative
-_BIAS_SPREAD = 0.7  # of each bias, in log-odds
+_BIAS_SPREAD = 0.4  # of each bias, in log-odds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,8 @@ def biases_for(probabilities: FloatArray, shares: FloatArray) -> FloatArray:
         for _ in range(_ROUNDS):
             found = softmax((scores + bias) / sharpness, axis=1).mean(axis=0)
             bias += sharpness * (np.log(shares) - np.log(found + _LEAST))
-    return bias - bias.mean()
+    centred: FloatArray = bias - bias.mean()
+    return centred
 
 
 def with_bias(probabilities: FloatArray, bias: FloatArray) -> FloatArray:

@@ -16,7 +16,8 @@ from pollice.data.dataset import Dataset, TextTable
 from pollice.errors import DataError, OptionError
 from pollice.methods import create_method
 from pollice.methods.prompt import Prompt
-from pollice.models.calibration import BATCH_TEXTS, PLATT_LABELS, DrawnRows
+from pollice.models.calibrating import BATCH_TEXTS, PLATT_LABELS
+from pollice.models.drawn_rows import DrawnRows
 from pollice.predictions.files import write_rows
 from pollice.predictions.predict import predict
 from pollice.predictions.table import Predictions

@@ -16,12 +16,14 @@ from pollice.data.dataset import Dataset
 from pollice.errors import CheckpointError, PromptError
 from pollice.methods.prompt import Prompt
 from pollice.models.batching import cut
-from pollice.models.calibration import Calibration, DrawnRows, LabelScores, calibrate, draw_rows
+from pollice.models.calibrating import calibrate
+from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt, first_tokens
 from pollice.models.causal.label_scorer import LabelScorer
 from pollice.models.causal.prompts import Ending, Pieces, assemble
 from pollice.models.causal.questions import default_template
 from pollice.models.causal.scoring import CausalScorer
+from pollice.models.drawn_rows import DrawnRows, draw_rows
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_causal

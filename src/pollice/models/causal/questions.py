@@ -70,6 +70,8 @@ _ANY = (
     ("What is this: {}?", "This is"),
     ("Which word fits this text best: {}?", "In one word:"),
 )
+_USUAL = ("normal", "ordinary", "fine")
+"""The words of a label that only denies another."""
 _DESCRIBED = ("Which of these is true of the text: {}?", "In other words, this is about")
 
 
@@ -91,7 +93,7 @@ def default_template(
     scale = find_scale(label_names)
     if scale and not words and not meanings:
         return _scale_template(scale)
-    named = {name: tuple(words.get(name, (_readable(name),))) for name in label_names}
+    named = {name: tuple(words.get(name, _own_words(name, label_names))) for name in label_names}
     if scale:
         return Template(
             questions=_opinion_questions(named, named),
@@ -171,6 +173,22 @@ def _any_template(named: Mapping[str, tuple[str, ...]], meanings: Mapping[str, s
         "particular: they name what a text is or is about. Words or descriptions of the labels, or "
         "a template of your own, may do better.",
     )
+
+
+def _own_words(label: str, label_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a label: its name, but for one that only denies another label.
+
+    "not spam" is likely after "This is" where spam is denied, so where it is talked about.
+    """
+    others = [_readable(name).casefold() for name in label_names if name != label]
+    plain = _readable(label).casefold()
+    denied = [
+        f"{no}{gap}{other}"
+        for no in ("not", "non", "no")
+        for gap in (" ", "-", "")
+        for other in others
+    ]
+    return _USUAL if plain in denied or (plain, *others) == ("ham", "spam") else (_readable(label),)
 
 
 def _readable(label: str) -> str:
