@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pollice.cli.options import ABSTAIN, JSON, MEMORY, OUT, OUTPUT, SET, probing, reading, splitting
-from pollice.cli.settings import check_distinct, content_of, options_of, read_fields
+from pollice.cli.settings import (
+    add_lexicon,
+    check_distinct,
+    content_of,
+    options_of,
+    read_fields,
+)
 from pollice.errors import Interrupted, OptionError, PolliceError
 from pollice.system import processes
 
@@ -62,7 +68,7 @@ def _working() -> AbstractContextManager[None]:
 def app() -> None:
     """Train, prompt and honestly compare language models as judges of opinions.
 
-    Start with `pollice compare` alone: it compares five ways of judging on real reviews.
+    Start with `pollice compare` alone: it compares six ways of judging on real reviews.
     Then name your own file: `pollice compare --data reviews.csv`.
     """
 
@@ -86,7 +92,16 @@ def compare(
     so does a finished one, when --abstain-below, --canary or --attack is added.
     """
     place = "the experiment" if experiment is None else str(experiment)
-    _run(content_of(experiment, names, given), place, out, given)
+    content = content_of(experiment, names, given)
+    if experiment is None and not names and given["source"] is not None:
+        from pollice.data.reading import read_dataset
+
+        left_out = add_lexicon(
+            content, read_dataset(given["source"], _read_options(given)).label_names
+        )
+        if left_out is not None and processes.is_first():
+            click.echo(left_out, err=True)
+    _run(content, place, out, given)
 
 
 @app.command()

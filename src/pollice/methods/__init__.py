@@ -17,6 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from pollice.errors import OptionError, did_you_mean
 from pollice.method import ENTRY_POINTS, Method
 
+LEXICON_PACKAGE = "vaderSentiment"
+"""What the method lexicon needs, beside the core."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Option:
@@ -56,9 +59,10 @@ def _own_method(module_name: str) -> type[Method]:
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
+        extra = "lexicon" if error.name == LEXICON_PACKAGE else "models"
         raise OptionError(
             f"Method '{module_name.rpartition('.')[2]}' needs {error.name}, which is not "
-            "installed. Install it with: pip install 'pollice[models]'."
+            f"installed. Install it with: pip install 'pollice[{extra}]'."
         ) from error
     (method,) = (
         value

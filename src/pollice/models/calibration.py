@@ -123,6 +123,8 @@ class Calibration:
         if self.fitted is not None:
             steps["platt"] = self.fitted.probabilities(self.compared(scores))
         for name, head in self.heads.items():
+            if name == "probe" and not scores.hidden.shape[-1]:
+                continue  # nothing was read that it could judge
             steps[name] = head.predict_proba(_FEATURES[name](scores))
         return steps
 

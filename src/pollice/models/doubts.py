@@ -58,8 +58,8 @@ def doubts_of_answers(
         label_names: The order of the columns.
         prior: The shares that a user states; where there are any, they are taken as they are.
     """
-    answers = steps[step]
-    if len(answers) < _FEW_TEXTS or prior:
+    answers = steps.get(step)
+    if answers is None or len(answers) < _FEW_TEXTS or prior:
         return ()
     found = []
     common, share = _commonest(answers, label_names)

@@ -24,6 +24,8 @@ _CUTS = (0.0, 0.5, 2.0, 3.5)
 _THRESHOLDS = (0.0, 0.96, 3.9, 6.84)
 """Where on the line of opinions two steps meet, and the threshold that goes with it."""
 
+_NARROWEST = 1.5  # between thresholds 1.39 apart or less, a step is never the most probable one
+
 # How far labels may move the defaults: standard deviations of normal priors.
 _SLOPE_SPREAD = 0.35  # of the slope's logarithm, which so is never negative
 _PLACE_SPREAD = 0.7  # of all thresholds together, in log-odds
@@ -76,7 +78,11 @@ def default_steps(scale: Scale, label_names: Sequence[str]) -> OrderedSteps:
     cuts = np.array(scale.cuts)
     thresholds = np.sign(cuts) * np.interp(np.abs(cuts), _CUTS, _THRESHOLDS)
     columns = np.array([label_names.index(name) for name in scale.names], np.int64)
-    return OrderedSteps(slope=DEFAULT_SLOPE, thresholds=thresholds, columns=columns)
+    narrowest = float(np.diff(thresholds).min()) if len(thresholds) > 1 else _NARROWEST
+    sharper = max(1.0, _NARROWEST / narrowest)
+    return OrderedSteps(
+        slope=DEFAULT_SLOPE * sharper, thresholds=thresholds * sharper, columns=columns
+    )
 
 
 def fit_steps(defaults: OrderedSteps, score: FloatArray, labels: NDArray[np.int64]) -> OrderedSteps:
