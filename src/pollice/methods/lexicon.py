@@ -35,6 +35,11 @@ class LexiconScorer(Predictor):
         self._analyzer = SentimentIntensityAnalyzer()
 
     @property
+    def parameters(self) -> int:
+        """The words of the lexicon."""
+        return len(self._analyzer.lexicon)
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The lexicon, and the thresholds of its score."""
         return {"lexicon": "vaderSentiment, English", "thresholds": self._steps.said()}
