@@ -1,4 +1,4 @@
-# make demo: compare five ways of judging on real reviews.   make test: pass the tests.
+# make demo: compare six ways of judging on real reviews.   make test: pass the tests.
 # make check: lint, format, types.   Each creates .venv when it is missing.
 
 PYTHON ?= python3

@@ -8,7 +8,8 @@ from pollice.models.scaled_scores import ScaledScores, fit_scaling
 
 
 def scores(odds: np.ndarray) -> np.ndarray:
-    return log_softmax(np.stack([-odds / 2, odds / 2], axis=1), axis=1)
+    table: np.ndarray = log_softmax(np.stack([-odds / 2, odds / 2], axis=1), axis=1)
+    return table
 
 
 def test_many_labels_show_slope_and_bias() -> None:

@@ -13,6 +13,7 @@ from pollice.data.scales import Scale
 FloatArray = NDArray[np.float64]
 
 _MANY = 0.9  # of the texts with one label: hardly told apart, or one-sided
+_MOVED = 0.2  # of the texts that calibration takes a label from: less is a matter of chance
 _FEW_TEXTS = 8
 _UNEVEN = 0.85  # of the texts with one label before calibration
 _UNNAMED = "yes no true false ja nein oui non si 0 1 a b c d other"
@@ -69,13 +70,14 @@ def doubts_of_answers(
             "all of them are, or the question does not tell these labels apart: check some by hand."
         )
     raw, raw_share = _commonest(steps["raw"], label_names)
-    if step == "batch" and raw != common:
+    left = float(np.mean(answers.argmax(axis=1) == label_names.index(raw)))
+    if step == "batch" and raw != common and raw_share - left > _MOVED:
         found.append(
             f"Before calibration {raw} was the commonest label ({raw_share:.0%} of the texts), and "
             f"after it {common} is ({share:.0%}). Calibration without labels assumes that the "
             "labels are not very unevenly common: if you know their shares, state them."
         )
-    elif step == "batch" and raw_share >= _UNEVEN and raw_share - share > 1 / 4:
+    elif step == "batch" and raw == common and raw_share >= _UNEVEN and raw_share - left > _MOVED:
         found.append(
             f"Before calibration {raw_share:.0%} of the texts got the label {raw}, and after it "
             f"{share:.0%}. If most texts really are {raw}, calibration without labels is wrong, "

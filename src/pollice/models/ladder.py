@@ -17,7 +17,9 @@ Learn = Callable[[Rows, Rows], FloatArray]
 """Learns a step on rows, and returns the probabilities ``(rows, labels)`` of other rows."""
 
 _FOLDS = 8
-_CLEARLY = 1.0  # standard errors by which a step's log loss must be below that of the step before
+_MARGINS = {"platt": 0.0, "probe": 2.0}
+"""Standard errors by which a step's log loss must be below that of the step before. ``platt`` is
+held by priors, so that it may be taken as soon as it is better; nothing holds ``probe``."""
 _LEAST = 1e-6
 
 
@@ -32,10 +34,10 @@ class Choice:
 def choose_step(
     present: tuple[str, FloatArray], later: Mapping[str, Learn], codes: Rows, *, seed: int = 0
 ) -> Choice:
-    """Return the last step that judges labelled rows clearly better than the one before it.
+    """Return the last step that judges labelled rows better than the one before it.
 
     Better means: learned without the rows that it judges, it is right at least as often, and its
-    mean log loss is lower by more than the standard error of that difference.
+    mean log loss is lower: of ``platt`` at all, of ``probe`` by two standard errors of that.
 
     Args:
         present: The step that needs no labels, and its probabilities of the labelled rows.
@@ -50,7 +52,7 @@ def choose_step(
     said = []
     for step, learn in later.items():
         judged = _held_out(learn, rows, probabilities.shape[1], seed)
-        better = _is_better(judged, probabilities, codes)
+        better = _is_better(judged, probabilities, codes, _MARGINS[step])
         said.append(
             f"{step} was {'' if better else 'not '}taken instead of {name}: of the {rows} labelled "
             f"rows, judged without having been learned from, it had {_right(judged, codes)} right "
@@ -70,11 +72,11 @@ def _held_out(learn: Learn, rows: int, labels: int, seed: int) -> FloatArray:
     return judged
 
 
-def _is_better(judged: FloatArray, present: FloatArray, codes: Rows) -> bool:
+def _is_better(judged: FloatArray, present: FloatArray, codes: Rows, margin: float) -> bool:
     gains = _loss(present, codes) - _loss(judged, codes)
     error = gains.std(ddof=1) / np.sqrt(len(gains))
     more_right = _right(judged, codes) >= _right(present, codes)
-    return bool(more_right and gains.mean() > _CLEARLY * error)
+    return bool(more_right and gains.mean() > margin * error)
 
 
 def _right(probabilities: FloatArray, codes: Rows) -> int:
