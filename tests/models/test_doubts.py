@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pollice.data.scales import find_scale
-from pollice.models.doubts import doubts_of_answers, doubts_of_labels
+from pollice.models.doubts import Leaning, doubts_of_answers, doubts_of_labels
 
 NAMES = ("negative", "positive")
 
@@ -36,7 +36,7 @@ def test_names_that_mean_something_are_not_doubted(names: tuple[str, ...]) -> No
 
 
 def test_one_answer_for_nearly_all_is_doubted() -> None:
-    (found,) = doubts_of_answers({"raw": table(19), "batch": table(19)}, "batch", NAMES, {})
+    (found,) = doubts_of_answers({"raw": table(19), "batch": table(19)}, "batch", NAMES, Leaning())
     assert found == (
         "95% of 20 unlabelled texts got the label positive. Either nearly all of them are, or the "
         "question does not tell these labels apart: check some by hand."
@@ -44,7 +44,7 @@ def test_one_answer_for_nearly_all_is_doubted() -> None:
 
 
 def test_calibration_that_turns_the_commonest_label_is_doubted() -> None:
-    (found,) = doubts_of_answers({"raw": table(14), "batch": table(8)}, "batch", NAMES, {})
+    (found,) = doubts_of_answers({"raw": table(14), "batch": table(8)}, "batch", NAMES, Leaning())
     assert found == (
         "Before calibration positive was the commonest label (70% of the texts), and after it "
         "negative is (60%). Calibration without labels assumes that the labels are not very "
@@ -53,7 +53,7 @@ def test_calibration_that_turns_the_commonest_label_is_doubted() -> None:
 
 
 def test_texts_that_look_one_sided_are_doubted() -> None:
-    (found,) = doubts_of_answers({"raw": table(19), "batch": table(11)}, "batch", NAMES, {})
+    (found,) = doubts_of_answers({"raw": table(19), "batch": table(11)}, "batch", NAMES, Leaning())
     assert found == (
         "Before calibration 95% of the texts got the label positive, and after it 55%. If most "
         "texts really are positive, calibration without labels is wrong, since it assumes that the "
@@ -62,16 +62,28 @@ def test_texts_that_look_one_sided_are_doubted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "batch", "step", "prior", "rows"),
+    ("raw", "batch", "step", "lean", "rows"),
     [
-        (12, 11, "batch", {}, 20),
-        (19, 11, "batch", {"positive": 0.5}, 20),
-        (14, 8, "raw", {}, 20),
-        (7, 7, "batch", {}, 7),
+        (12, 11, "batch", None, 20),
+        (19, 11, "batch", 0.1, 20),
+        (14, 8, "raw", None, 20),
+        (14, 8, "platt", None, 20),
+        (7, 7, "batch", None, 7),
     ],
 )
 def test_nothing_is_doubted_without_a_reason(
-    raw: int, batch: int, step: str, prior: dict[str, float], rows: int
+    raw: int, batch: int, step: str, lean: float | None, rows: int
 ) -> None:
-    steps = {"raw": table(raw, rows), "batch": table(batch, rows)}
-    assert doubts_of_answers(steps, step, NAMES, prior) == ()
+    steps = {"raw": table(raw, rows), "batch": table(batch, rows), "platt": table(batch, rows)}
+    assert doubts_of_answers(steps, step, NAMES, Leaning(lean=lean, ends=NAMES)) == ()
+
+
+@pytest.mark.parametrize(("lean", "end"), [(0.6, "negative"), (-0.6, "positive")])
+def test_texts_that_lean_away_from_the_references_are_doubted(lean: float, end: str) -> None:
+    steps = {"raw": table(14), "batch": table(8)}
+    (found,) = doubts_of_answers(steps, "batch", NAMES, Leaning(lean=lean, ends=NAMES))
+    assert found == (
+        f"The texts look one-sided: most lean to {end}. Sentences of known opinion were used to "
+        "allow for that, as far as they can; if you know how common the labels are, state their "
+        "shares."
+    )

@@ -26,7 +26,7 @@ from pollice.models.centring import (
     find_reference,
     find_unit,
 )
-from pollice.models.doubts import doubts_of_answers
+from pollice.models.doubts import Leaning, doubts_of_answers
 from pollice.models.drawn_rows import DrawnRows
 from pollice.models.ladder import Choice, Learn, choose_step, codes_of
 from pollice.models.linear_head import fit_head
@@ -68,7 +68,7 @@ def calibrate(
     """
     known = meaning or LabelMeaning()
     texts = len(unlabelled.log_probabilities)
-    free = _calibrate_freely(unlabelled, label_names, known, references)
+    free, lean = _calibrate_freely(unlabelled, label_names, known, references)
     _check_rows(step, free, len(labels), texts)
     codes = codes_of(labels, label_names)
     learned = {name: _LEARN[name] for name, rows in _NEEDED.items() if len(labels) >= rows}
@@ -89,7 +89,11 @@ def calibrate(
     done = replace(everything, step=chosen, reason=choice.reason, labels=len(labels), texts=texts)
     if known.prior:
         done = _with_shares(done, unlabelled, known.prior, label_names)
-    doubts = doubts_of_answers(done.probabilities(unlabelled), chosen, label_names, known.prior)
+    doubts: tuple[str, ...] = ()
+    if not known.prior:
+        ends = () if known.scale is None else (known.scale.names[0], known.scale.names[-1])
+        found = done.probabilities(unlabelled)
+        doubts = doubts_of_answers(found, chosen, label_names, Leaning(lean=lean, ends=ends))
     return replace(done, warnings=(*known.warnings, *doubts))
 
 
@@ -112,8 +116,8 @@ def _calibrate_freely(
     label_names: Sequence[str],
     known: LabelMeaning,
     references: LabelScores | None,
-) -> Calibration:
-    """Return what needs no labels: the shift, and the default thresholds of a scale."""
+) -> tuple[Calibration, float | None]:
+    """Return what needs no labels, and how far the texts lean to the bad pole, see `Centre`."""
     log_probabilities, flipped = unlabelled.log_probabilities, False
     reference, unit, steps = None, 1.0, None
     if known.scale is not None:
@@ -127,16 +131,17 @@ def _calibrate_freely(
     elif reference is not None and references is not None:
         centre = Centre(shift=_flipped(references.log_probabilities.mean(axis=0), flipped))
     else:
-        return Calibration(steps=steps)
+        return Calibration(steps=steps), None
     if steps is not None:
         unit = find_unit(log_probabilities - centre.shift, reference)
-    return Calibration(
+    calibration = Calibration(
         shift=_flipped(centre.shift, flipped),
         rarer=centre.rarer,
         moved=centre.moved,
         steps=steps,
         unit=unit,
     )
+    return calibration, centre.lean
 
 
 def _flipped(table: FloatArray, flipped: bool) -> FloatArray:

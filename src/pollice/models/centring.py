@@ -114,6 +114,9 @@ class Centre:
     """The share of the rarer of two groups of texts, where the shift is the middle of both."""
     moved: float = 0.0
     """By how much the references moved the texts' own middle, in log-odds of the good pole."""
+    lean: float | None = None
+    """That in standard deviations of the texts: positive where they lean to the bad pole. None:
+    there are no references."""
 
 
 def find_centre(log_probabilities: FloatArray, reference: Reference | None = None) -> Centre:
@@ -139,7 +142,12 @@ def find_centre(log_probabilities: FloatArray, reference: Reference | None = Non
     allowed = _ALLOWED * spread
     moved = float(np.clip(own, reference.middle - allowed, reference.middle + allowed)) - own
     half = moved / 2
-    return Centre(shift=shift + np.array([-half, half]), rarer=rarer, moved=moved)
+    return Centre(
+        shift=shift + np.array([-half, half]),
+        rarer=rarer,
+        moved=moved,
+        lean=moved / spread if spread > 0 else 0.0,
+    )
 
 
 def _middle_of_texts(log_probabilities: FloatArray) -> tuple[FloatArray, float | None]:
