@@ -37,8 +37,8 @@ def choose_step(
 ) -> Choice:
     """Return the last step that judges labelled rows better than the one before it.
 
-    Better means: learned without the rows that it judges, ``platt`` is right at least as often, with
-    a lower mean log loss; ``probe`` is right in 2 % of the rows more, with a log loss that is lower
+    Better means: learned without the rows that it judges, ``platt`` is right at least as often and
+    has a lower mean log loss; ``probe`` is right in 2 % of the rows more, with a log loss that is lower
     by two standard errors of that difference.
 
     Args:
@@ -74,7 +74,9 @@ def _held_out(learn: Learn, rows: int, labels: int, seed: int) -> FloatArray:
     return judged
 
 
-def _is_better(judged: FloatArray, present: FloatArray, codes: Rows, margin: float) -> bool:
+def _is_better(
+    judged: FloatArray, present: FloatArray, codes: Rows, margins: tuple[float, float]
+) -> bool:
     gains = _loss(present, codes) - _loss(judged, codes)
     error = gains.std(ddof=1) / np.sqrt(len(gains))
     margin, more = margins
