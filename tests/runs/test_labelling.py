@@ -101,8 +101,12 @@ def test_expected_shares_are_obeyed(checkpoint: str, share: float) -> None:
 def test_the_question_and_the_warnings_are_printed(checkpoint: str) -> None:
     labelled = label_texts(table(), ("1", "5"), {"checkpoint": checkpoint})
     said = notes(labelled, 0)
-    assert said[0] == "Asked, of the first text; the answers' words stand in brackets:"
-    assert said[1].endswith(
+    assert said[0] == (
+        "Three general questions on opinions were asked, which are made for these labels: 1 and 5 "
+        "were read as a scale from the worst opinion to the best."
+    )
+    assert said[1] == "Asked, of the first text; the answers' words stand in brackets:"
+    assert said[2].endswith(
         "a great film\n    Overall, the author's opinion of it is [negative | positive]"
     )
     assert any(line.startswith("Warning: The labels are bare numbers") for line in said)
@@ -207,7 +211,7 @@ def test_the_command_writes_a_file(
     options = ["--labels", "negative,positive", "--model", checkpoint, "-o", "out.csv"]
     code, said, _ = invoke("label", "in.csv", *options, *(["--uncertain-first"] * sorted_))
     assert code == 0
-    assert said.startswith("9 rows labelled: out.csv\nAsked, of the first text;")
+    assert said.startswith("9 rows labelled: out.csv\nThree general questions on opinions")
     assert "\nCalibrated without labels (batch). Check by hand" in said
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -90,6 +90,7 @@ class Prompt(AskingOptions, Method):
         meaning = LabelMeaning(
             scale=template.scale,
             prior=self.prior,
+            purpose=template.purpose,
             warnings=doubts_of_labels(label_names, find_scale(label_names)),
         )
         return scorer.calibrated(

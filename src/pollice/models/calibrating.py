@@ -94,7 +94,7 @@ def calibrate(
         ends = () if known.scale is None else (known.scale.names[0], known.scale.names[-1])
         found = done.probabilities(unlabelled)
         doubts = doubts_of_answers(found, chosen, label_names, Leaning(lean=lean, ends=ends))
-    return replace(done, warnings=(*known.warnings, *doubts))
+    return replace(done, warnings=(*known.warnings, *doubts), purpose=known.purpose)
 
 
 def _check_rows(step: str, free: Calibration, labels: int, texts: int) -> None:

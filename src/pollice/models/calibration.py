@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 
 _ARRAYS = "calibration.safetensors"
 _SETTINGS = "calibration.json"
-_PLAIN = ("step", "labels", "texts", "rarer", "moved", "unit", "reason", "warnings")
+_PLAIN = ("step", "labels", "texts", "rarer", "moved", "unit", "reason", "warnings", "purpose")
 _LEARNED = ("shift", "platt", "probe", "steps", "fitted", "bias")
 
 
@@ -57,6 +57,8 @@ class LabelMeaning:
     """The shares of the labels that a user expects; empty: nothing is expected."""
     warnings: tuple[str, ...] = ()
     """What makes the answers doubtful whatever the texts are, each a sentence."""
+    purpose: str = ""
+    """Which questions are asked, and whether they are made for these labels, as a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,8 @@ class Calibration:
     """Why this step was taken, where labelled texts decided it."""
     warnings: tuple[str, ...] = ()
     """What makes the answers doubtful, each a sentence."""
+    purpose: str = ""
+    """Which questions were asked, and whether they are made for these labels, as a sentence."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -104,6 +108,7 @@ class Calibration:
             **({} if not self.moved else {"calibration_moved": round(self.moved, 3)}),
             **({"calibration_reason": self.reason} if self.reason else {}),
             **({"thresholds": asked.said()} if isinstance(asked, OrderedSteps) else {}),
+            **({"asked_for": self.purpose} if self.purpose else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 

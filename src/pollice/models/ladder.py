@@ -38,7 +38,7 @@ def choose_step(
     """Return the last step that judges labelled rows better than the one before it.
 
     Better means: learned without the rows that it judges, ``platt`` is right at least as often and
-    has a lower mean log loss; ``probe`` is right in 2 % of the rows more, with a log loss that is lower
+    has a lower mean log loss; ``probe`` is right in 2 % of the rows more, and its log loss is lower
     by two standard errors of that difference.
 
     Args:

@@ -176,6 +176,7 @@ def _none(label_names: tuple[str, ...]) -> Dataset:
 def notes(labelled: Labelled, known: int) -> list[str]:
     """Return what was asked, how the labels were calibrated and what is doubtful, a line each."""
     return [
+        labelled.facts["asked_for"],
         *_asked(labelled),
         sentence(labelled, known),
         *(f"Warning: {warning}" for warning in labelled.facts.get("warnings", ())),

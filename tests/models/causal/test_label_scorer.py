@@ -223,6 +223,8 @@ def test_facts_say_which_step_decides_and_what_it_rests_on(
         "calibration_texts": 9,
         "calibration_reason": scorer.facts["calibration_reason"],
         "asked": scorer.facts["asked"],
+        "asked_for": scorer.facts["asked_for"],
+        "warnings": scorer.facts["warnings"],
         "questions": 3,
         "prefix_tokens": scorer.facts["prefix_tokens"],
         "prompt_sha256": scorer.prompt_sha256,
