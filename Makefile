@@ -1,4 +1,4 @@
-# make demo: compare five ways of judging on real reviews.   make test: pass the tests.
+# make demo: compare six ways of judging on real reviews.   make test: pass the tests.
 # make check: lint, format, types.   Each creates .venv when it is missing.
 
 PYTHON ?= python3
@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev -e '.[models,lora]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev -e '.[models,lora,lexicon]'
 	touch $(READY)
 
 clean:

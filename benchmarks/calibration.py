@@ -17,7 +17,8 @@ from pollice.data.reading import read_dataset
 from pollice.data.splits import SplitOptions, split
 from pollice.judging.metrics import evaluate
 from pollice.methods.prompt import Prompt
-from pollice.models.calibration import LabelScores, calibrate
+from pollice.models.calibrating import calibrate
+from pollice.models.calibration import LabelScores
 from pollice.models.causal.label_scorer import LabelScorer
 from pollice.predictions.table import Predictions
 

@@ -126,7 +126,8 @@ def tune(job: Json) -> Json:
 
 def score(job: Json) -> Json:
     """Score texts behind one example, then behind eight, as the method prompt does."""
-    from pollice.models.causal.prompts import Example, assemble, default_template
+    from pollice.models.causal.prompts import Example, assemble
+    from pollice.models.causal.questions import default_template
     from pollice.models.causal.scoring import CausalScorer
     from pollice.models.pretrained.options import ReadingOptions
     from pollice.models.pretrained.tokenizer import TextTokenizer

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pollice.models.batching import cut
-from pollice.models.causal.prompts import Example, Pieces, Template, assemble, default_template
+from pollice.models.causal.prompts import Example, Pieces, assemble
+from pollice.models.causal.questions import Template, default_template
 from pollice.models.pretrained.tokenizer import TextTokenizer
 
 

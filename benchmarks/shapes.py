@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from pollice.data.dataset import Dataset
-from pollice.models.causal.prompts import default_template
+from pollice.models.causal.questions import default_template
 from pollice.models.pretrained.architecture import bundled
 
 FILLERS = [f"word{number}" for number in range(200)]

@@ -51,7 +51,7 @@ from transformers import (
 )
 
 from pollice.data.dataset import Dataset
-from pollice.models.causal.prompts import default_template
+from pollice.models.causal.questions import default_template
 from pollice.models.pretrained.devices import quiet
 
 # In products this small, threads would only wait for each other.

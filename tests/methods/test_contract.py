@@ -40,6 +40,7 @@ ROWS: dict[str, Row] = {
     "baseline": Row(labels_used=160),
     "features": Row(labels_used=160, build=_BERT, options={"max_tokens": 48}),
     "finetune": Row(labels_used=160, build=_BERT, options=_TRAINING),
+    "lexicon": Row(labels_used=0),
     "lora": Row(
         labels_used=160,
         build=partial(tiny_causal, family="gemma3"),

@@ -11,7 +11,7 @@ import tiny
 from conftest import Invoke
 from pollice.data.dataset import Dataset, TextTable
 from pollice.errors import DataError, OptionError
-from pollice.runs.labelling import label_names_of, label_texts, sentence
+from pollice.runs.labelling import label_names_of, label_texts, meaning_of, notes, sentence
 
 LABELS = ("negative", "positive")
 TEXTS = (
@@ -46,8 +46,9 @@ def test_every_text_is_labelled_without_labels(checkpoint: str) -> None:
     assert labelled.predictions.label_names == LABELS
     assert labelled.facts["calibration"] == "batch"
     assert sentence(labelled, 0) == (
-        "Calibrated without labels (batch). Check the first rows in the order of uncertain_first "
-        "by hand: from 16 more known labels on, --known FILE calibrates on them."
+        "Calibrated without labels (batch). Check by hand the rows that the column check names, "
+        "random and uncertain ones, and save them as a file: from 16 more known labels on, --known "
+        "FILE learns from them where that is better."
     )
 
 
@@ -57,10 +58,92 @@ def test_the_most_uncertain_come_first(checkpoint: str) -> None:
     assert (np.diff(margins[labelled.uncertain_first]) >= 0).all()
 
 
-def test_known_labels_calibrate(checkpoint: str) -> None:
+def test_what_known_labels_decided_is_said(checkpoint: str) -> None:
     labelled = label_texts(table(), LABELS, {"checkpoint": checkpoint}, known(20))
-    assert labelled.facts["calibration"] == "platt"
-    assert sentence(labelled, 20) == "Calibrated on 20 known labels (platt)."
+    step, reason = (labelled.facts[name] for name in ("calibration", "calibration_reason"))
+    assert (
+        sentence(labelled, 20) == f"Calibrated by {step}, with 20 known labels at hand: {reason}."
+    )
+    assert "of the 20 labelled rows, judged without having been learned from" in reason
+
+
+def test_a_label_given_by_hand_is_kept(checkpoint: str) -> None:
+    mine = Dataset(
+        ids=("x", "y"), texts=TEXTS[:2], labels=("negative", "positive"), label_names=LABELS
+    )
+    labelled = label_texts(table(), LABELS, {"checkpoint": checkpoint}, mine)
+    assert labelled.labels[:2] == ("negative", "positive")
+    assert labelled.labels[2:] == labelled.predictions.predicted[2:]
+    assert set(labelled.by_hand) == {0, 1}
+
+
+def test_random_and_uncertain_rows_are_named_for_checking(checkpoint: str) -> None:
+    rows = tiny.opinions(60)
+    texts = TextTable(ids=rows.ids, texts=rows.texts, gold=None)
+    labelled = label_texts(texts, LABELS, {"checkpoint": checkpoint}, rows.take(range(5)))
+    named = labelled.to_check
+    assert sorted(named.values()) == ["random"] * 10 + ["uncertain"] * 10
+    assert not set(named) & set(labelled.by_hand)
+    random = {row for row, why in named.items() if why == "random"}
+    best = [row for row in labelled.uncertain_first if row not in {*random, *labelled.by_hand}]
+    assert {row for row, why in named.items() if why == "uncertain"} == set(best[:10])
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_expected_shares_are_obeyed(checkpoint: str, share: float) -> None:
+    rows = tiny.opinions(60)
+    texts = TextTable(ids=rows.ids, texts=rows.texts, gold=None)
+    options = {"checkpoint": checkpoint, "prior": {"positive": share}}
+    predicted = label_texts(texts, LABELS, options).predictions.predicted
+    assert predicted.count("positive") / 60 == pytest.approx(share, abs=0.04)
+
+
+def test_the_question_and_the_warnings_are_printed(checkpoint: str) -> None:
+    labelled = label_texts(table(), ("1", "5"), {"checkpoint": checkpoint})
+    said = notes(labelled, 0)
+    assert said[0] == (
+        "Three general questions on opinions were asked, which are made for these labels: 1 and 5 "
+        "were read as a scale from the worst opinion to the best."
+    )
+    assert said[1] == "Asked, of the first text; the answers' words stand in brackets:"
+    assert said[2].endswith(
+        "a great film\n    Overall, the author's opinion of it is [negative | positive]"
+    )
+    assert any(line.startswith("Warning: The labels are bare numbers") for line in said)
+
+
+def test_five_steps_are_labelled_without_labels(checkpoint: str) -> None:
+    names = ("very bad", "bad", "okay", "good", "very good")
+    labelled = label_texts(table(), names, {"checkpoint": checkpoint})
+    assert labelled.predictions.probabilities.shape == (8, 5)
+    assert labelled.facts["thresholds"].startswith("slope 2.00, thresholds ")
+
+
+def test_meaning_is_read_from_the_command_line() -> None:
+    assert meaning_of(["bug=it is broken"], ["bug=0.25"]) == {
+        "descriptions": {"bug": "it is broken"},
+        "prior": {"bug": 0.25},
+    }
+    assert meaning_of([], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "shares", "wanted"),
+    [
+        (["bug"], [], "Expected --describe LABEL=MEANING, but found 'bug'."),
+        ([], ["=0.5"], "Expected --expect LABEL=SHARE, but found '=0.5'."),
+        (
+            [],
+            ["bug=many"],
+            "Expected a share between 0 and 1 in --expect, such as bug=0.9, but found 'many'.",
+        ),
+    ],
+)
+def test_meaning_that_cannot_be_read_is_refused(
+    descriptions: list[str], shares: list[str], wanted: str
+) -> None:
+    with pytest.raises(OptionError, match=f"^{re.escape(wanted)}$"):
+        meaning_of(descriptions, shares)
 
 
 @pytest.mark.parametrize("names", [LABELS, LABELS[::-1], ("mixed", *LABELS)])
@@ -87,7 +170,7 @@ def test_too_few_different_texts_leave_scores_as_they_are(
     labelled = label_texts(few, LABELS, {"checkpoint": checkpoint})
     assert labelled.facts["calibration"] == "raw"
     assert sentence(labelled, 0).startswith(
-        "Not calibrated: that takes 8 different texts or more. Check the first rows"
+        "Not calibrated: that takes 8 different texts or more. Check by hand the rows"
     )
 
 
@@ -128,7 +211,8 @@ def test_the_command_writes_a_file(
     options = ["--labels", "negative,positive", "--model", checkpoint, "-o", "out.csv"]
     code, said, _ = invoke("label", "in.csv", *options, *(["--uncertain-first"] * sorted_))
     assert code == 0
-    assert said.startswith("9 rows labelled: out.csv\nCalibrated without labels (batch).")
+    assert said.startswith("9 rows labelled: out.csv\nThree general questions on opinions")
+    assert "\nCalibrated without labels (batch). Check by hand" in said
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     places = [int(row["uncertain_first"]) for row in rows]
@@ -138,6 +222,8 @@ def test_the_command_writes_a_file(
     else:
         assert [row["id"] for row in rows] == [str(row) for row in range(9)]
     assert {row["label"] for row in rows} <= set(LABELS)
+    assert {row["check"] for row in rows} <= {"random", "uncertain"}
+    assert {row["labelled_by"] for row in rows} == {"prompt"}
 
 
 def test_the_command_takes_known_rows_and_options(
@@ -152,7 +238,8 @@ def test_the_command_takes_known_rows_and_options(
     words = '{"negative": ["bad", "awful"], "positive": ["good"]}'
     code, said, _ = invoke(*usual, *known, "--set", f"prompt.label_words={words}", "-o", "out.csv")
     assert code == 0
-    assert said == "10 rows labelled: out.csv\nCalibrated on 20 known labels (platt).\n"
+    assert said.startswith("10 rows labelled: out.csv\n")
+    assert "with 20 known labels at hand: platt was " in said
     code, _, error = invoke(*usual, "--set", 'prompt.label_words={"good": ["x"]}', "-o", "out.csv")
     assert code == 2
     assert "Label words are given for 'good'" in error

@@ -27,7 +27,13 @@ from pollice.cli.options import (
     reading,
     splitting,
 )
-from pollice.cli.settings import check_distinct, content_of, options_of, read_fields
+from pollice.cli.settings import (
+    add_lexicon,
+    check_distinct,
+    content_of,
+    options_of,
+    read_fields,
+)
 from pollice.errors import Interrupted, OptionError, PolliceError
 from pollice.system import processes
 
@@ -73,7 +79,7 @@ def _working() -> AbstractContextManager[None]:
 def app() -> None:
     """Train, prompt and honestly compare language models as judges of opinions.
 
-    Start with `pollice compare` alone: it compares five ways of judging on real reviews.
+    Start with `pollice compare` alone: it compares six ways of judging on real reviews.
     Then name your own file: `pollice compare --data reviews.csv`.
     """
 
@@ -97,7 +103,16 @@ def compare(
     so does a finished one, when --abstain-below, --canary or --attack is added.
     """
     place = "the experiment" if experiment is None else str(experiment)
-    _run(content_of(experiment, names, given), place, out, given)
+    content = content_of(experiment, names, given)
+    if experiment is None and not names and given["source"] is not None:
+        from pollice.data.reading import read_dataset
+
+        left_out = add_lexicon(
+            content, read_dataset(given["source"], _read_options(given)).label_names
+        )
+        if left_out is not None and processes.is_first():
+            click.echo(left_out, err=True)
+    _run(content, place, out, given)
 
 
 @app.command()
@@ -212,6 +227,8 @@ def _predictor_folder(folder: Path) -> Path:
 @click.option("--labels", "names", required=True, help="Such as negative,positive.")
 @click.option("--model", default="gemma-3-270m", show_default=True, help="The checkpoint.")
 @click.option("--template", help="A prompt with {text} in it that ends where the label comes.")
+@click.option("--describe", "descriptions", multiple=True, help="LABEL=MEANING; repeatable.")
+@click.option("--expect", "shares", multiple=True, help="LABEL=SHARE, as positive=0.9; repeatable.")
 @click.option("--known", help="A file of texts that were labelled by hand, to calibrate on.")
 @click.option("--uncertain-first", is_flag=True, help="Sort the rows for labelling by hand.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Draws the calibrating texts.")
@@ -221,8 +238,11 @@ def _predictor_folder(folder: Path) -> Path:
 def label(file: str, names: str, output: Path, uncertain_first: bool, **given: Any) -> None:
     """Label the texts of FILE, without any labels or with a few.
 
-    The column uncertain_first says in which order to check by hand. Some 20 rows that were
-    checked, named with --known, make the labels and their probabilities better.
+    Labels that name a scale of opinions, such as negative,neutral,positive or "1 star" to
+    "5 stars", are recognised; others are asked for by name, and --describe says what they mean.
+    --expect says how common labels are, where that is known. The column check names the rows to
+    check by hand, random and uncertain ones. From 16 checked rows on, named with --known, they are
+    learned from wherever cross-validation on them shows that it helps; their labels are kept.
     --label-column and --label-names are of that file. --set prompt.option=value sets what else
     the method prompt has, such as prompt.label_words='{"bug": ["error", "crash"]}'.
     """
@@ -234,6 +254,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     check_output(output, file, *([given["known"]] if given["known"] else []))
     label_names = labelling.label_names_of(names)
     options = {"checkpoint": given["model"], "seed": given["seed"], "template": given["template"]}
+    options |= labelling.meaning_of(given["descriptions"], given["shares"])
     options |= options_of("prompt", given["settings"])
     reading = _read_options(given)
     known = read_dataset(given["known"], reading) if given["known"] else None
@@ -247,7 +268,8 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
         ),
     )
     click.echo(f"{len(labelled.texts):,} rows labelled: {output}")
-    click.echo(labelling.sentence(labelled, 0 if known is None else len(known)))
+    for line in labelling.notes(labelled, 0 if known is None else len(known)):
+        click.echo(line)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def content_of(
         content = read_toml(path)
     elif given["source"] is None:
         content = tomllib.loads(files("pollice.cli").joinpath("demo.toml").read_text("utf-8"))
+        if not has_lexicon():
+            del content["methods"]["lexicon"]
     else:
         content = {"methods": {name: {} for name in _USUAL_METHODS}}
     data = _table(content, "data")
@@ -51,6 +54,28 @@ def content_of(
         content["methods"] = _named_methods(names, methods)
     _apply_settings(content["methods"], given["settings"])
     return content
+
+
+def has_lexicon() -> bool:
+    """Tell whether the method lexicon can be used here."""
+    from pollice.methods import LEXICON_PACKAGE
+
+    return find_spec(LEXICON_PACKAGE) is not None
+
+
+def add_lexicon(content: dict[str, Any], label_names: Sequence[str]) -> str | None:
+    """Add the method lexicon to the usual methods, or return a sentence that says why not."""
+    from pollice.data.scales import find_scale
+
+    if find_scale(label_names) is None:
+        return (
+            "The method lexicon is left out: it knows good and bad words only, and the labels "
+            f"{', '.join(label_names)} name no scale of opinions."
+        )
+    if not has_lexicon():
+        return "The method lexicon is left out. Install it with: pip install 'pollice[lexicon]'."
+    content["methods"] = {"lexicon": {}, **content["methods"]}
+    return None
 
 
 def _table(content: dict[str, Any], name: str) -> dict[str, Any]:

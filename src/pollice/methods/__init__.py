@@ -18,6 +18,9 @@ import pollice.models  # noqa: F401  # before any method imports torch: it sets 
 from pollice.errors import OptionError, broken_rule, did_you_mean
 from pollice.method import ENTRY_POINTS, Method, say_former_names, with_current_names
 
+LEXICON_PACKAGE = "vaderSentiment"
+"""What the method lexicon needs, beside the core."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Option:
@@ -57,9 +60,10 @@ def _own_method(module_name: str) -> type[Method]:
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
+        extra = "lexicon" if error.name == LEXICON_PACKAGE else "models"
         raise OptionError(
             f"Method '{module_name.rpartition('.')[2]}' needs {error.name}, which is not "
-            "installed. Install it with: pip install 'pollice[models]'."
+            f"installed. Install it with: pip install 'pollice[{extra}]'."
         ) from error
     (method,) = (
         value

@@ -17,11 +17,12 @@ from pollice.memory.training import (
     decoder_training_parts,
 )
 from pollice.method import OPTIONS
-from pollice.models.calibration import draw_rows, learn_calibration
+from pollice.models.calibrating import learn_calibration
 from pollice.models.causal import adapters
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt
 from pollice.models.causal.prompts import assemble
 from pollice.models.causal.tuned_scorer import Shipping, TunedModel, TunedScorer
+from pollice.models.drawn_rows import draw_rows
 from pollice.models.hugging_face.options import TuningOptions
 from pollice.models.hugging_face.prompt_rows import AskedRows, ask_rows
 from pollice.models.hugging_face.sft import Tuning, tune
@@ -107,7 +108,12 @@ class Lora(TuningOptions, AskingOptions, PlannedMethod):
         tokenizer = self.read_tokenizer(checkpoint)
         prompt = LabelPrompt(
             label_names=train.label_names,
-            pieces=assemble(self.asked_template(train.label_names), train.label_names, tokenizer),
+            pieces=assemble(
+                self.asked_template(train.label_names, to_train=True),
+                train.label_names,
+                tokenizer,
+                first_token_decides=True,
+            ),
             settings=self.reading(),
         )
         prompt.check_room(checkpoint)

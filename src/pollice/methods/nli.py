@@ -8,16 +8,21 @@ from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
+from pollice.data.scales import Scale, find_scale
 from pollice.errors import PromptError
 from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
 from pollice.memory.planned_model import plan_model
 from pollice.memory.reading import largest_batch, reading_parts
 from pollice.method import OPTIONS
-from pollice.models.calibration import draw_rows, learn_calibration
-from pollice.models.causal.prompts import hypotheses
+from pollice.models.calibrating import learn_calibration
+from pollice.models.calibration import LabelMeaning
+from pollice.models.causal.questions import POLES, hypotheses
+from pollice.models.doubts import doubts_of_labels
+from pollice.models.drawn_rows import draw_rows
 from pollice.models.encoder.entailment import EntailmentModel, EntailmentScorer
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
+from pollice.models.shares import check_shares
 
 _HYPOTHESIS_TOKENS = 16  # about
 
@@ -36,9 +41,11 @@ class Nli(ReadingOptions, PlannedMethod):
     label_words: Mapping[str, str] = Field(default_factory=dict)
     """For each label, its words in the hypothesis; else its name, or negative and positive."""
     labels: int = Field(default=0, ge=0)
-    """Labelled training rows to calibrate with: 16 for platt."""
+    """Labelled training rows to calibrate with: from 16 platt is tried."""
     calibration: Literal["raw", "batch", "platt", "auto"] = "auto"
-    """The step that decides; auto: platt or batch, by the labels at hand."""
+    """The step that decides; auto: batch, or platt if cross-validation shows that it is better."""
+    prior: Mapping[str, float] = Field(default_factory=dict)
+    """The shares of the labels that you expect, such as {"positive": 0.9}; they are obeyed."""
     calibration_texts: int = Field(default=256, ge=0)
     """Training texts, without their labels, that batch calibration takes its shift from."""
     max_tokens: int = Field(default=256, ge=1)
@@ -57,13 +64,14 @@ class Nli(ReadingOptions, PlannedMethod):
         """Return the labelled calibrating rows."""
         return self.labels
 
+    def check(self, train: Dataset) -> None:
+        """Refuse more labels than rows, words that make no hypothesis, and a missing checkpoint."""
+        self._statements(train)
+        resolve_checkpoint(self.checkpoint)
+
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> EntailmentScorer:
         """Word a hypothesis for each label, and calibrate on training rows."""
-        if self.labels > len(train):
-            raise PromptError(
-                f"Expected at most as many labelled rows as the {len(train)} training rows, but "
-                f"labels is {self.labels}. Lower it."
-            )
+        statements, scale = self._statements(train)
         rows = draw_rows(
             train,
             shown=0,
@@ -71,10 +79,24 @@ class Nli(ReadingOptions, PlannedMethod):
             unlabelled=self.calibration_texts,
             seed=self.seed,
         )
-        statements = hypotheses(self.hypothesis, self.label_words, train.label_names)
         model = EntailmentModel(resolve_checkpoint(self.checkpoint), statements, self.reading())
-        calibration = learn_calibration(self.calibration, rows, model.label_scores)
+        warnings = doubts_of_labels(train.label_names, find_scale(train.label_names))
+        meaning = LabelMeaning(scale=scale, prior=self.prior, warnings=warnings)
+        calibration = learn_calibration(self.calibration, rows, model.label_scores, meaning)
         return EntailmentScorer(model, train.label_names, calibration)
+
+    def _statements(self, train: Dataset) -> tuple[tuple[str, ...], Scale | None]:
+        """Return the hypotheses, and the scale that the labels are unless they have words."""
+        if self.labels > len(train):
+            raise PromptError(
+                f"Expected at most as many labelled rows as the {len(train)} training rows, but "
+                f"labels is {self.labels}. Lower it."
+            )
+        check_shares(self.prior, train.label_names)
+        scale = None if self.label_words else find_scale(train.label_names)
+        several = scale is not None and len(scale.names) > 2
+        asked = POLES if several else train.label_names
+        return hypotheses(self.hypothesis, self.label_words, asked), scale
 
     def estimate_memory(self, lengths: Lengths) -> Footprint:
         """Return what reading texts takes, each beside a hypothesis."""

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
+from pollice.data.scales import find_scale
 from pollice.errors import PromptError
 from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
 from pollice.memory.planned_model import plan_model
@@ -20,12 +21,17 @@ from pollice.memory.reading import (
 )
 from pollice.method import NO_EFFECT, OPTIONS
 from pollice.models.batching import cut
-from pollice.models.calibration import DrawnRows, Step, draw_rows, learn_calibration
+from pollice.models.calibrating import learn_calibration
+from pollice.models.calibration import LabelMeaning, Step
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt
 from pollice.models.causal.label_scorer import AskedModel, LabelScorer
 from pollice.models.causal.prompts import Example, assemble, without_control_words
+from pollice.models.causal.questions import Template
+from pollice.models.doubts import doubts_of_labels
+from pollice.models.drawn_rows import DrawnRows, draw_rows
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.shares import check_shares
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
@@ -40,9 +46,11 @@ class Prompt(AskingOptions, PlannedMethod):
     shots: int = Field(default=0, ge=0)
     """Examples from the training rows shown before every text, balanced over the labels."""
     labels: int = Field(default=0, ge=0)
-    """Further labelled training rows to calibrate with: 16 for platt, 64 for probe."""
+    """Further labelled training rows to calibrate with: from 16 platt is tried, from 64 probe."""
     calibration: Literal[Step, "auto"] = "auto"
-    """The step that decides; auto: probe, platt or batch, by the labels at hand."""
+    """The step that decides; auto: batch, or a later one that cross-validation shows is better."""
+    prior: Mapping[str, float] = Field(default_factory=dict)
+    """The shares of the labels that you expect, such as {"positive": 0.9}; they are obeyed."""
     calibration_texts: int = Field(default=256, ge=0)
     """Training texts, without their labels, that batch calibration takes its shift from."""
     max_tokens: int = Field(default=256, ge=1)
@@ -67,22 +75,34 @@ class Prompt(AskingOptions, PlannedMethod):
             for draw in range(1, self.order_draws + 1)
         )
 
+    def check(self, train: Dataset) -> None:
+        """Refuse more labels than rows, words that cannot be asked, and a prompt without room."""
+        checkpoint, tokenizer = self._checkpoint()
+        template = self.asked_template(train.label_names)
+        shown = self._draw(train).shown
+        self._prompt(template, train.label_names, shown, tokenizer).check_room(checkpoint)
+
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> LabelScorer:
         """Assemble the prompt from training rows, and calibrate on others of them."""
         return self.build(train.label_names, self._draw(train))
 
     def build(self, label_names: tuple[str, ...], rows: DrawnRows) -> LabelScorer:
         """Return the predictor that shows and calibrates on the given rows; any may be none."""
-        checkpoint = resolve_checkpoint(self.checkpoint)
-        tokenizer = self.read_tokenizer(checkpoint)
+        checkpoint, tokenizer = self._checkpoint()
         template = self.asked_template(label_names)
-        examples = self._examples(rows.shown, tokenizer)
-        pieces = assemble(template, label_names, tokenizer, examples)
-        prompt = LabelPrompt(label_names=label_names, pieces=pieces, settings=self.reading())
+        prompt = self._prompt(template, label_names, rows.shown, tokenizer)
         scorer = LabelScorer(
             AskedModel.load(checkpoint, prompt, four_bit=self.four_bit, tokenizer=tokenizer)
         )
-        return scorer.calibrated(learn_calibration(self.calibration, rows, scorer.label_scores))
+        meaning = LabelMeaning(
+            scale=template.scale,
+            prior=self.prior,
+            purpose=template.purpose,
+            warnings=doubts_of_labels(label_names, find_scale(label_names)),
+        )
+        return scorer.calibrated(
+            learn_calibration(self.calibration, rows, scorer.label_scores, meaning)
+        )
 
     def estimate_memory(self, lengths: Lengths) -> Footprint:
         """Return what texts take, each with a question, behind the examples that all share."""
@@ -96,6 +116,22 @@ class Prompt(AskingOptions, PlannedMethod):
     def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
         """Return half of batch_tokens, as long as it holds a text."""
         return halved("batch_tokens", self.batch_tokens, lengths.cut(self.max_tokens))
+
+    def _checkpoint(self) -> tuple[Path, TextTokenizer]:
+        checkpoint = resolve_checkpoint(self.checkpoint)
+        return checkpoint, self.read_tokenizer(checkpoint)
+
+    def _prompt(
+        self,
+        template: Template,
+        label_names: tuple[str, ...],
+        shown: Dataset,
+        tokenizer: TextTokenizer,
+    ) -> LabelPrompt:
+        check_shares(self.prior, label_names)
+        examples = self._examples(shown, tokenizer)
+        pieces = assemble(template, label_names, tokenizer, examples)
+        return LabelPrompt(label_names=label_names, pieces=pieces, settings=self.reading())
 
     def _draw(self, train: Dataset) -> DrawnRows:
         """Return rows for examples, for calibration with labels, and without; none twice."""

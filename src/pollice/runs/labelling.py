@@ -3,8 +3,8 @@
 Knows nothing about splits and comparisons: there are no test rows here.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
@@ -16,26 +16,53 @@ from pollice.data.dataset import Dataset, TextTable
 from pollice.errors import DataError, OptionError
 from pollice.methods import create_method
 from pollice.methods.prompt import Prompt
-from pollice.models.calibration import BATCH_TEXTS, PLATT_LABELS, DrawnRows
+from pollice.models.calibrating import BATCH_TEXTS, PLATT_LABELS
+from pollice.models.drawn_rows import DrawnRows
 from pollice.predictions.files import write_rows
 from pollice.predictions.predict import predict
 from pollice.predictions.table import Predictions
 
+_SHOWN = 200
+"""So many characters of the first text are printed."""
+_CHECKED = 20
+"""So many rows are named for checking by hand: half of them random, half uncertain."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Texts with the labels that a prompt gave them."""
+    """Texts with the labels that a prompt gave them, or a hand."""
 
     predictions: Predictions
     texts: tuple[str, ...]
     facts: dict[str, Any]
-    """What the calibration took: its step, labels and texts."""
+    """What was asked, what the calibration took, and the warnings."""
+    by_hand: Mapping[int, str] = field(default_factory=dict)
+    """The label of each row whose text is known."""
+    seed: int = 0
+
+    @property
+    def labels(self) -> tuple[str | None, ...]:
+        """The label of each row: the hand's where there is one."""
+        predicted = self.predictions.predicted
+        return tuple(self.by_hand.get(row, label) for row, label in enumerate(predicted))
 
     @property
     def uncertain_first(self) -> NDArray[np.int64]:
         """Row numbers, those whose two best labels are closest in probability first."""
         best = np.sort(self.predictions.probabilities, axis=1)
         return np.argsort(best[:, -1] - best[:, -2], kind="stable")
+
+    @property
+    def to_check(self) -> dict[int, str]:
+        """The rows that should be checked by hand, and why each: ``random`` or ``uncertain``.
+
+        Uncertain rows show best where the labels meet, and random ones how common the labels are.
+        """
+        order = np.random.default_rng(self.seed).permutation(len(self.texts))
+        drawn = [int(row) for row in order if row not in self.by_hand][: _CHECKED // 2]
+        taken = {*drawn, *self.by_hand}
+        unsure = [int(row) for row in self.uncertain_first if row not in taken][: _CHECKED // 2]
+        return dict.fromkeys(drawn, "random") | dict.fromkeys(unsure, "uncertain")
 
 
 def label_names_of(text: str) -> tuple[str, ...]:
@@ -53,15 +80,52 @@ def label_names_of(text: str) -> tuple[str, ...]:
     return names
 
 
+def meaning_of(descriptions: Sequence[str], shares: Sequence[str]) -> dict[str, Any]:
+    """Read ``label=what it means`` and ``label=0.9`` as options of the method `prompt`.
+
+    Raises:
+        OptionError: no ``=`` in one, or a share that is no number.
+    """
+    options: dict[str, Any] = {}
+    if descriptions:
+        options["descriptions"] = dict(
+            _pair(text, "--describe", "MEANING") for text in descriptions
+        )
+    if shares:
+        options["prior"] = {
+            label: _share(text, label)
+            for label, text in (_pair(text, "--expect", "SHARE") for text in shares)
+        }
+    return options
+
+
+def _pair(text: str, option: str, meant: str) -> tuple[str, str]:
+    label, separator, value = text.partition("=")
+    if not (separator and label.strip() and value.strip()):
+        raise OptionError(f"Expected {option} LABEL={meant}, but found {text!r}.")
+    return label.strip(), value.strip()
+
+
+def _share(text: str, label: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(
+            f"Expected a share between 0 and 1 in --expect, such as {label}=0.9, but found "
+            f"{text!r}."
+        ) from None
+
+
 def label_texts(
     table: TextTable,
     label_names: tuple[str, ...],
     options: Mapping[str, Any],
     known: Dataset | None = None,
 ) -> Labelled:
-    """Label every text; ``known`` rows, labelled by hand, calibrate where they are enough.
+    """Label every text; ``known`` rows, labelled by hand, calibrate from 16 on.
 
-    Without them, or with fewer than 16, the shift of batch calibration comes from the texts.
+    What they show is taken only where cross-validation on them says that it is better. A text that
+    is among them keeps its label.
     ``options`` are those of the method `prompt`.
 
     Raises:
@@ -95,31 +159,62 @@ def label_texts(
         predictions=predict(predictor, table.texts, ids=table.ids, description="labelling"),
         texts=table.texts,
         facts=dict(predictor.facts),
+        by_hand=_known_rows(table, labelled),
+        seed=prompt.seed,
     )
+
+
+def _known_rows(table: TextTable, known: Dataset) -> dict[int, str]:
+    label_of = dict(zip(known.texts, known.labels, strict=True))
+    return {row: label_of[text] for row, text in enumerate(table.texts) if text in label_of}
 
 
 def _none(label_names: tuple[str, ...]) -> Dataset:
     return Dataset(ids=(), texts=(), labels=(), label_names=label_names)
 
 
+def notes(labelled: Labelled, known: int) -> list[str]:
+    """Return what was asked, how the labels were calibrated and what is doubtful, a line each."""
+    return [
+        labelled.facts["asked_for"],
+        *_asked(labelled),
+        sentence(labelled, known),
+        *(f"Warning: {warning}" for warning in labelled.facts.get("warnings", ())),
+    ]
+
+
+def _asked(labelled: Labelled) -> list[str]:
+    """Return every question as the model read it, with the first text."""
+    shown = next(iter(labelled.texts), "")
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    asked = [question.replace("{text}", shown) for question in labelled.facts["asked"]]
+    lines = [question.replace("\n", "\n    ") for question in asked]
+    return ["Asked, of the first text; the answers' words stand in brackets:"] + [
+        f"  {number}. {line}" for number, line in enumerate(lines, start=1)
+    ]
+
+
 def sentence(labelled: Labelled, known: int) -> str:
     """Return how the labels were calibrated, and what would make them better."""
     step = labelled.facts["calibration"]
     if known >= PLATT_LABELS:
-        return f"Calibrated on {known} known labels ({step})."
-    more = PLATT_LABELS - known
+        reason = labelled.facts.get("calibration_reason", "")
+        return f"Calibrated by {step}, with {known} known labels at hand: {reason}."
     how = "Calibrated without labels (batch)"
     if step == "raw":
         how = f"Not calibrated: that takes {BATCH_TEXTS} different texts or more"
+    more = PLATT_LABELS - known
     return (
-        f"{how}. Check the first rows in the order of uncertain_first "
-        f"by hand: from {more} more known labels on, --known FILE calibrates on them."
+        f"{how}. Check by hand the rows that the column check names, random and uncertain ones, "
+        f"and save them as a file: from {more} more known labels on, --known FILE learns from them "
+        "where that is better."
     )
 
 
 def write_labelled(labelled: Labelled, path: Path, suffix: str, *, uncertain_first: bool) -> None:
-    """Write id, text, label, probabilities and the place in the uncertain-first order."""
+    """Write id, text, label, probabilities, what to check by hand, and who gave the label."""
     predictions = labelled.predictions
+    to_check = labelled.to_check
     order = labelled.uncertain_first
     columns = [f"probability:{name}" for name in predictions.label_names]
     place = {int(row): number for number, row in enumerate(order, start=1)}
@@ -130,12 +225,14 @@ def write_labelled(labelled: Labelled, path: Path, suffix: str, *, uncertain_fir
             "label": label,
             **dict(zip(columns, (round(float(value), 6) for value in values), strict=True)),
             "uncertain_first": place[number],
+            "check": to_check.get(number, ""),
+            "labelled_by": "hand" if number in labelled.by_hand else "prompt",
         }
         for number, (row_id, text, label, values) in enumerate(
             zip(
                 predictions.ids,
                 labelled.texts,
-                predictions.predicted,
+                labelled.labels,
                 predictions.probabilities,
                 strict=True,
             )
@@ -143,4 +240,5 @@ def write_labelled(labelled: Labelled, path: Path, suffix: str, *, uncertain_fir
     ]
     if uncertain_first:
         rows.sort(key=itemgetter("uncertain_first"))
-    write_rows(rows, ["id", "text", "label", *columns, "uncertain_first"], path, suffix)
+    last = ["uncertain_first", "check", "labelled_by"]
+    write_rows(rows, ["id", "text", "label", *columns, *last], path, suffix)

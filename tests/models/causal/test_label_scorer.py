@@ -16,11 +16,14 @@ from pollice.data.dataset import Dataset
 from pollice.errors import CheckpointError, PromptError
 from pollice.methods.prompt import Prompt
 from pollice.models.batching import cut
-from pollice.models.calibration import Calibration, DrawnRows, LabelScores, calibrate, draw_rows
+from pollice.models.calibrating import calibrate
+from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal.label_prompt import AskingOptions, LabelPrompt, first_tokens
 from pollice.models.causal.label_scorer import AskedModel, LabelScorer
-from pollice.models.causal.prompts import Ending, Pieces, assemble, default_template
+from pollice.models.causal.prompts import Ending, Pieces, assemble
+from pollice.models.causal.questions import default_template
 from pollice.models.causal.scoring import CausalScorer
+from pollice.models.drawn_rows import DrawnRows, draw_rows
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_causal
@@ -80,12 +83,13 @@ def turned(train: Dataset) -> Dataset:
         (64, 9, ["raw", "batch", "platt", "probe"]),
     ],
 )
-def test_steps_appear_as_the_rows_allow_and_the_last_decides(
+def test_steps_appear_as_the_rows_allow_and_what_needs_no_labels_stays_without_a_reason(
     labels: int, texts: int, steps: list[str]
 ) -> None:
     calibration = learned(labels, texts)
     assert list(calibration.probabilities(scores_of(5, seed=1))) == steps
-    assert calibration.step == steps[-1]
+    assert (calibration.step != steps[0]) == ("batch" in steps)
+    assert bool(calibration.reason) == (labels >= 16)
 
 
 @pytest.mark.parametrize("step", ["raw", "batch", "platt", "probe"])
@@ -214,13 +218,22 @@ def test_facts_say_which_step_decides_and_what_it_rests_on(
 ) -> None:
     scorer = fitted(checkpoint, tmp_path, shots=2, labels=16, calibration_texts=9)
     assert scorer.facts == {
-        "calibration": "platt",
+        "calibration": "batch",
         "calibration_labels": {"raw": 0, "batch": 0, "platt": 16},
         "calibration_texts": 9,
+        "calibration_reason": scorer.facts["calibration_reason"],
+        "asked": scorer.facts["asked"],
+        "asked_for": scorer.facts["asked_for"],
+        "warnings": scorer.facts["warnings"],
         "questions": 3,
         "prefix_tokens": scorer.facts["prefix_tokens"],
         "prompt_sha256": scorer.prompt_sha256,
     }
+    assert scorer.facts["calibration_reason"].startswith("platt was not taken instead of batch: ")
+    assert len(scorer.facts["asked"]) == 3
+    assert scorer.facts["asked"][0].endswith(
+        "{text}\nOverall, the author's opinion of it is [negative | positive]"
+    )
     without = fitted(checkpoint, tmp_path, calibration_texts=0)
     assert without.facts["calibration"] == "raw"
     assert without.facts["prefix_tokens"] < scorer.facts["prefix_tokens"]
@@ -317,11 +330,11 @@ def test_examples_change_the_answers(checkpoint: Path, tmp_path: Path) -> None:
     assert fitted(checkpoint, tmp_path, rare, shots=8).prompt_sha256 != none.prompt_sha256
 
 
-def test_rows_are_drawn_balanced_and_none_twice() -> None:
+def test_examples_are_drawn_balanced_calibrating_rows_at_their_shares_and_none_twice() -> None:
     lopsided = TRAIN.take([*range(0, 80, 2), 1, 3, 5, 7, 9])  # 40 negative, 5 positive rows
     drawn = draw_rows(lopsided, shown=4, labelled=9, unlabelled=20, seed=3)
     assert sorted(drawn.shown.labels) == ["negative"] * 2 + ["positive"] * 2
-    assert drawn.labelled.labels.count("positive") == 3  # all that are left
+    assert drawn.labelled.labels.count("positive") == 1  # 3 of the 41 that are left
     assert len(drawn.labelled) == 9
     assert len(drawn.unlabelled) == 20
     texts = [*drawn.shown.texts, *drawn.labelled.texts, *drawn.unlabelled]

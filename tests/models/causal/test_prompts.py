@@ -11,13 +11,11 @@ from pollice.errors import PromptError
 from pollice.models.causal.prompts import (
     Example,
     Pieces,
-    Question,
-    Template,
     assemble,
-    custom_template,
-    default_template,
+    spell,
     without_control_words,
 )
+from pollice.models.causal.questions import Question, Template, custom_template, default_template
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from tiny import CAUSAL_FAMILIES, ENCODER_FAMILIES, tiny_causal, tiny_encoder
 
@@ -264,40 +262,6 @@ def test_words_get_the_tokens_that_they_have_in_running_text(
                 assert whole[-len(tokens) - 1] == ending.tokens[-1]
 
 
-def test_the_built_in_questions_know_the_usual_names_of_two_poles() -> None:
-    for negative, positive in [("neg", "pos"), ("NEGATIVE", "Positive"), ("rotten", "fresh")]:
-        questions = default_template((positive, negative)).questions
-        assert questions == default_template((negative, positive)).questions
-        for question in questions:
-            assert set(question.words) == {negative, positive}
-            assert not {"good", "positive", "great"} & set(question.words[negative])
-        assert questions[0].words == {negative: ("negative",), positive: ("positive",)}
-
-
-def test_other_labels_are_asked_for_by_name() -> None:
-    (question,) = default_template(("very_bad", "so so", "good")).questions
-    assert question.ask == "Which label fits this text best: very bad, so so, good?"
-    assert question.answer == (
-        "Labels: very bad, so so, good.\nThe label that fits this text best is"
-    )
-    assert question.words == {"very_bad": ("very bad",), "so so": ("so so",), "good": ("good",)}
-
-
-def test_a_template_of_a_user_is_split_at_the_text() -> None:
-    template = custom_template("Review: {text}\n\nIt was", {"positive": ["great", "good"]}, LABELS)
-    assert template == Template(
-        questions=(
-            Question(
-                ask="It was",
-                answer="It was",
-                words={"negative": ("negative",), "positive": ("great", "good")},
-            ),
-        ),
-        before="Review: ",
-        after="\n\n",
-    )
-
-
 @pytest.mark.parametrize(("template", "times"), [("It was", 0), ("{text} {text}", 2)])
 def test_a_template_must_hold_the_text_once(template: str, times: int) -> None:
     sentence = (
@@ -308,23 +272,50 @@ def test_a_template_must_hold_the_text_once(template: str, times: int) -> None:
         custom_template(template, {}, LABELS)
 
 
-def test_label_words_must_be_of_a_label() -> None:
-    sentence = "Label words are given for 'postive', but the labels are: negative, positive."
-    with pytest.raises(PromptError, match=f"^{re.escape(sentence)}$"):
-        custom_template("{text}", {"postive": ["great"]}, LABELS)
-
-
-def test_words_of_two_labels_must_differ_in_their_first_token(
+def test_where_the_first_token_decides_words_must_differ_in_it(
     tokenizers: Mapping[str, TextTokenizer],
 ) -> None:
-    fails(
+    sentence = (
         "The words 'good' of label 'negative' and 'good film' of label 'positive' start with the "
         "same token, so one answer position cannot tell them apart. Give other words, that start "
-        "with different tokens, with label_words.",
+        "with different tokens, with label_words."
+    )
+    words = {"negative": ("good",), "positive": ("good film",)}
+    template = Template(questions=(Question(answer="It was", words=words),))
+    with pytest.raises(PromptError, match=f"^{re.escape(sentence)}$"):
+        assemble(template, LABELS, tokenizers["gemma3-raw"], first_token_decides=True)
+
+
+def test_words_that_start_alike_are_scored_whole(tokenizers: Mapping[str, TextTokenizer]) -> None:
+    words = {"negative": ("good",), "positive": ("good film",)}
+    template = Template(questions=(Question(answer="It was", words=words),))
+    (ending,) = assemble(template, LABELS, tokenizers["gemma3-raw"]).endings
+    (good,), (good_film,) = ending.words
+    assert good_film[: len(good)] == good
+    assert len(good_film) > len(good)
+
+
+def test_two_labels_of_one_word_are_refused(tokenizers: Mapping[str, TextTokenizer]) -> None:
+    fails(
+        "The words 'good' of label 'negative' and 'good' of label 'positive' are the same tokens, "
+        "so they cannot be told apart. Give other words with label_words.",
         LABELS,
         tokenizers["gemma3-raw"],
-        words={"negative": ("good",), "positive": ("good film",)},
+        words={"negative": ("good",), "positive": ("good",)},
     )
+
+
+def test_a_prompt_is_spelled_with_a_place_for_the_text(
+    tokenizers: Mapping[str, TextTokenizer],
+) -> None:
+    tokenizer = tokenizers["llama-raw"]
+    pieces = assemble(Template(questions=QUESTIONS), LABELS, tokenizer)
+    start = spelled(tokenizer, tokenizer.start)
+    assert spell(pieces, tokenizer.spell, 12) == (
+        f"{start}{{text}}\nOverall, the opinion is [negative | positive]",
+        f"{start}{{text}}\nIn summary, it was [bad, awful | good, excellent]",
+    )
+    assert spell(pieces, tokenizer.spell, 1)[0].endswith("[negative | ...]")
 
 
 @pytest.mark.parametrize("labels", [("0", "1"), ("1", "2", "3", "4", "5"), ("not good", "not bad")])
@@ -333,7 +324,8 @@ def test_labels_that_begin_alike_are_asked_for_where_they_differ(
     tokenizers: Mapping[str, TextTokenizer], name: str, labels: Sequence[str]
 ) -> None:
     tokenizer = tokenizers[name]
-    (ending,) = assemble(default_template(labels), labels, tokenizer).endings
+    template = custom_template("{text}\nThe label that fits this text best is", {}, labels)
+    (ending,) = assemble(template, labels, tokenizer).endings
     firsts = [word[0] for (word,) in ending.words]
     assert len(set(firsts)) == len(labels)
     if name.removesuffix("-raw") in NOT_PREPENDING:

@@ -14,7 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from pollice.data.reading import read_dataset
 from pollice.data.splits import sample
 from pollice.errors import CheckpointError
-from pollice.models.causal.prompts import Ending, Example, Pieces, assemble, default_template
+from pollice.models.causal.prompts import Ending, Example, Pieces, assemble
+from pollice.models.causal.questions import default_template
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer

@@ -23,7 +23,8 @@ from killing import in_child, in_processes
 from pollice.errors import Interrupted, RunError
 from pollice.models.causal import adapters
 from pollice.models.causal.label_prompt import LabelPrompt, first_tokens
-from pollice.models.causal.prompts import Question, Template, assemble, default_template
+from pollice.models.causal.prompts import assemble
+from pollice.models.causal.questions import Question, Template, default_template
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.hugging_face.options import TuningOptions
 from pollice.models.hugging_face.prompt_rows import (

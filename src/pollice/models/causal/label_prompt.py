@@ -17,13 +17,12 @@ from pydantic.dataclasses import dataclass
 from pollice.errors import CheckpointError, PromptError
 from pollice.method import OPTIONS
 from pollice.models.batching import cut
-from pollice.models.causal.prompts import (
-    Ending,
-    Pieces,
+from pollice.models.causal.prompts import Ending, Pieces, without_control_words
+from pollice.models.causal.questions import (
     Template,
     custom_template,
     default_template,
-    without_control_words,
+    template_to_train,
 )
 from pollice.models.pretrained.options import LanguageModelOptions, ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
@@ -41,6 +40,8 @@ class AskingOptions(LanguageModelOptions):
     """A prompt with {text} in it that ends where the label comes; None: the built-in questions."""
     label_words: Mapping[str, Sequence[str]] = Field(default_factory=dict)
     """For each label, the words that mean it; their probabilities are summed."""
+    descriptions: Mapping[str, str] = Field(default_factory=dict)
+    """For each label, what it means in a few words; for the built-in questions only."""
     instructions: str = ""
     """What stands before everything, or in the system turn of a chat checkpoint."""
     chat: Chat = "auto"
@@ -48,16 +49,30 @@ class AskingOptions(LanguageModelOptions):
     chat_template: str | None = None
     """A chat template in Jinja, in place of the checkpoint's own."""
 
-    def asked_template(self, label_names: tuple[str, ...]) -> Template:
-        """Return all of the prompt but the text and the examples."""
-        if self.template is None and not self.label_words:
-            template = default_template(label_names)
+    def asked_template(self, label_names: tuple[str, ...], *, to_train: bool = False) -> Template:
+        """Return all of the prompt but the text and the examples.
+
+        Args:
+            label_names: The labels.
+            to_train: Whether every label must have words of its own that the first token tells
+                apart, which are then trained.
+
+        Raises:
+            PromptError: the template or the words do not fit the labels, or a template of the
+                user's own leaves no place for descriptions.
+        """
+        if self.template is not None:
+            if self.descriptions:
+                raise PromptError(
+                    "Expected descriptions or a template, but both are given, and only the "
+                    "built-in questions use descriptions. Put what the labels mean into the "
+                    "template, or leave it out."
+                )
+            template = custom_template(self.template, self.label_words, label_names)
+        elif to_train:
+            template = template_to_train(label_names, self.label_words, self.descriptions)
         else:
-            template = custom_template(
-                self.template or "{text}\nOverall, the label of this text is",
-                self.label_words,
-                label_names,
-            )
+            template = default_template(label_names, self.label_words, self.descriptions)
         return replace(template, instructions=self.instructions)
 
     def read_tokenizer(self, checkpoint: Path) -> TextTokenizer:

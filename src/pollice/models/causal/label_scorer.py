@@ -13,12 +13,14 @@ from transformers import PreTrainedModel
 
 from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal.label_prompt import LabelPrompt, ready_tokenizer
+from pollice.models.causal.prompts import spell
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import link_checkpoint, load_language_model
 from pollice.predictions.predictor import Predictor, Scores
 
 _WEIGHTS = "weights.json"
+_LABELS_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,9 @@ class LabelScorer(Predictor):
     @property
     def facts(self) -> Mapping[str, Any]:
         """The step of the ladder that decides, what each rests on, and how long the prompt is."""
-        return {**self.calibration.facts, **self._model.prompt.facts}
+        prompt = self._model.prompt
+        asked = spell(prompt.pieces, self._model.tokenizer.spell, _LABELS_SHOWN)
+        return {**self.calibration.facts, **prompt.facts, "asked": list(asked)}
 
     def label_scores(self, texts: Sequence[str]) -> LabelScores:
         """Return the scores before calibration, which a calibration is learned from."""

@@ -4,12 +4,13 @@ Knows nothing about models: the pieces are token ids, the tokenizer is a protoco
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Protocol
 
 from pollice.errors import PromptError
+from pollice.models.causal.questions import Question, Template
 
 Tokens = tuple[int, ...]
 
@@ -35,32 +36,6 @@ class PromptTokenizer(Protocol):
     @property
     def start(self) -> Tokens:
         """The tokens that every sequence starts with: BOS, or none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """One way to ask for the label, after the text."""
-
-    answer: str
-    """The answer's beginning: the label's words come right after it."""
-    words: Mapping[str, tuple[str, ...]]
-    """The words that mean each label; their probabilities are summed."""
-    ask: str = ""
-    """What a chat checkpoint is asked in the user's turn; plain checkpoints read on instead."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Template:
-    """All of a prompt but the text and the examples."""
-
-    questions: tuple[Question, ...]
-    before: str = ""
-    """What stands right before every text."""
-    after: str = "\n"
-    """What stands between the text and a question's answer, in plain prompts."""
-    instructions: str = ""
-    separator: str = "\n\n"
-    """What stands between examples, in plain prompts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,141 +91,30 @@ def _kept(found: re.Match[str]) -> str:
     return " " if _CONTROL.fullmatch(word) else found[0]
 
 
-_POLARITY = (
-    (
-        "negative",
-        "neg",
-        "bad",
-        "rotten",
-        "unfavorable",
-        "unfavourable",
-        "dissatisfied",
-        "thumbs down",
-    ),
-    ("positive", "pos", "good", "fresh", "favorable", "favourable", "satisfied", "thumbs up"),
-)
-
-
-def default_template(label_names: Sequence[str]) -> Template:
-    """Return the template for labels: opinions up or down, or any names."""
-    negative, positive = _poles(label_names)
-    if len(label_names) == 2 and negative and positive:
-        return Template(questions=_polarity_questions(negative, positive))
-    words = {name: (_readable(name),) for name in label_names}
-    listed = ", ".join(_readable(name) for name in label_names)
-    question = Question(
-        ask=f"Which label fits this text best: {listed}?",
-        answer=f"Labels: {listed}.\nThe label that fits this text best is",
-        words=words,
-    )
-    return Template(questions=(question,))
-
-
-def _poles(label_names: Sequence[str]) -> tuple[str | None, str | None]:
-    """Return the label that means negative and the one that means positive, if there are such."""
-    negative, positive = (
-        next((name for name in label_names if name.strip().lower() in names), None)
-        for names in _POLARITY
-    )
-    return negative, positive
-
-
-def _polarity_questions(negative: str, positive: str) -> tuple[Question, ...]:
-    """Return general questions, not about films; docs/prompting.md says what they score."""
-    judged = {
-        negative: ("terrible", "bad", "awful", "poor"),
-        positive: ("great", "good", "excellent", "wonderful"),
-    }
-    return (
-        Question(
-            ask="Is the author's opinion positive or negative?",
-            answer="Overall, the author's opinion of it is",
-            words={negative: ("negative",), positive: ("positive",)},
-        ),
-        Question(ask="How was it, in one word?", answer="In one word:", words=judged),
-        Question(ask="What is the author's verdict?", answer="My verdict:", words=judged),
-    )
-
-
-def _readable(label: str) -> str:
-    return " ".join(label.replace("_", " ").split())
-
-
-def custom_template(
-    template: str, label_words: Mapping[str, Sequence[str]], label_names: Sequence[str]
-) -> Template:
-    """Return the template of a user: ``template`` holds ``{text}``; the label comes at its end.
-
-    Labels that ``label_words`` does not name are asked for by their own names.
-    """
-    if template.count("{text}") != 1:
-        raise PromptError(
-            f"A template must hold {{text}} exactly once, but {template!r} holds it "
-            f"{template.count('{text}')} times. Write for example "
-            "'{text}\\nOverall, the opinion is'."
-        )
-    _check_labels(label_words, label_names)
-    for label, given in label_words.items():
-        if not given:
-            raise PromptError(
-                f"Expected one word or more for the label {label!r}, but label_words gives none. "
-                "Give one, or leave the label out: then its own name is asked for."
-            )
-    before, after = template.split("{text}")
-    words = {name: tuple(label_words.get(name, (_readable(name),))) for name in label_names}
-    lead = after[: len(after) - len(after.lstrip())]
-    question = Question(ask=after.strip(), answer=after.lstrip(), words=words)
-    return Template(questions=(question,), before=before, after=lead)
-
-
-def _check_labels(label_words: Iterable[str], label_names: Sequence[str]) -> None:
-    unknown = [label for label in label_words if label not in label_names]
-    if unknown:
-        raise PromptError(
-            f"Label words are given for {unknown[0]!r}, but the labels are: "
-            f"{', '.join(label_names)}."
-        )
-
-
-def hypotheses(
-    template: str, label_words: Mapping[str, str], label_names: Sequence[str]
-) -> tuple[str, ...]:
-    """Return one statement for each label: ``template`` with the label's words for its ``{}``.
-
-    Labels that ``label_words`` does not name are negative and positive where they mean it, and
-    their own names otherwise.
-
-    Raises:
-        PromptError: words are given for what is no label, or two labels get the same statement.
-    """
-    _check_labels(label_words, label_names)
-    negative, positive = _poles(label_names)
-    words = {name: _readable(name) for name in label_names}
-    if negative and positive:
-        words |= {negative: "negative", positive: "positive"}
-    words |= label_words
-    statements = {name: template.replace("{}", words[name]) for name in label_names}
-    for first, second in combinations(label_names, 2):
-        if statements[first] == statements[second]:
-            raise PromptError(
-                f"The labels {first!r} and {second!r} both become {statements[first]!r}, so they "
-                "cannot be told apart. Give them different label_words."
-            )
-    return tuple(statements.values())
-
-
 def assemble(
     template: Template,
     label_names: Sequence[str],
     tokenizer: PromptTokenizer,
     examples: Sequence[Example] = (),
+    *,
+    first_token_decides: bool = False,
 ) -> Pieces:
     """Return the prompt's tokens, the texts encoded apart from all that surrounds them.
 
+    Args:
+        template: What is asked.
+        label_names: Whose words are asked for, unless the template asks for something else.
+        tokenizer: Of the checkpoint.
+        examples: Shown before the text.
+        first_token_decides: Whether words of two labels must start with different tokens, as where
+            the answer's first token alone is trained; else words are scored whole.
+
     Raises:
-        PromptError: words of two labels start with the same token, a word has none, nothing stands
-            between the text and the label, or the chat template leaves a turn out.
+        PromptError: two labels have the same word, or words that start alike where the first token
+            decides; a word has no tokens, nothing stands between the text and the label, or the
+            chat template leaves a turn out.
     """
+    asked = template.asked or tuple(label_names)
     rendered = [_render(template, question, tokenizer, examples) for question in template.questions]
     for prompt in rendered:
         if prompt.count(_MARK) != len(examples) + 1:
@@ -271,7 +135,7 @@ def assemble(
     return Pieces(
         prefix=tuple(prefix),
         endings=tuple(
-            _ending(text.split(_MARK)[-1], question, label_names, tokenizer)
+            _ending(text.split(_MARK)[-1], question, asked, tokenizer, alone=first_token_decides)
             for text, question in zip(rendered, template.questions, strict=True)
         ),
     )
@@ -308,7 +172,7 @@ def _render_chat(
 
 
 def _shown_word(template: Template, label: str) -> str:
-    return template.questions[0].words[label][0]
+    return template.shown.get(label) or template.questions[0].words[label][0]
 
 
 def _joint(text: str) -> str:
@@ -317,7 +181,12 @@ def _joint(text: str) -> str:
 
 
 def _ending(
-    text: str, question: Question, label_names: Sequence[str], tokenizer: PromptTokenizer
+    text: str,
+    question: Question,
+    label_names: Sequence[str],
+    tokenizer: PromptTokenizer,
+    *,
+    alone: bool,
 ) -> Ending:
     """Encode an ending together with each word, so that words get their usual tokens.
 
@@ -337,7 +206,7 @@ def _ending(
             "Write for example '{text}\\nOverall, the opinion is'."
         )
     words = {key: tokens[shared:] for key, tokens in joint.items()}
-    _check_told_apart(words)
+    _check_told_apart(words, alone=alone)
     return Ending(
         tokens=next(iter(joint.values()))[:shared],
         words=tuple(
@@ -368,11 +237,38 @@ def _check_made(
             )
 
 
-def _check_told_apart(words: Mapping[tuple[str, str], Tokens]) -> None:
+def _check_told_apart(words: Mapping[tuple[str, str], Tokens], *, alone: bool) -> None:
     for first, second in combinations(words, 2):
-        if first[0] != second[0] and words[first][0] == words[second][0]:
+        if first[0] == second[0]:
+            continue
+        if words[first] == words[second]:
+            raise PromptError(
+                f"The words {first[1]!r} of label {first[0]!r} and {second[1]!r} of label "
+                f"{second[0]!r} are the same tokens, so they cannot be told apart. Give other "
+                "words with label_words."
+            )
+        if alone and words[first][0] == words[second][0]:
             raise PromptError(
                 f"The words {first[1]!r} of label {first[0]!r} and {second[1]!r} of label "
                 f"{second[0]!r} start with the same token, so one answer position cannot tell "
                 "them apart. Give other words, that start with different tokens, with label_words."
             )
+
+
+def spell(pieces: Pieces, decode: Callable[[Sequence[int]], str], labels: int) -> tuple[str, ...]:
+    """Return every question as it is asked, with ``{text}`` for the text and the words after it.
+
+    Args:
+        pieces: The prompt as tokens.
+        decode: Turns tokens into the text that they stand for.
+        labels: How many labels' words are written out; of more, the first ones.
+    """
+    prefix = decode(pieces.prefix)
+    return tuple(
+        f"{prefix}{{text}}{decode(ending.tokens)} ["
+        + " | ".join(
+            ", ".join(decode(word).strip() for word in words) for words in ending.words[:labels]
+        )
+        + (" | ...]" if len(ending.words) > labels else "]")
+        for ending in pieces.endings
+    )

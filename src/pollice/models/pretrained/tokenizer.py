@@ -86,6 +86,10 @@ class TextTokenizer:
         """Encode our own words: control tokens in them count, and none is added."""
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
+    def spell(self, tokens: Sequence[int]) -> str:
+        """Return the text that tokens stand for, control tokens too, blanks as they are."""
+        return str(self.tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False))
+
     def is_unknown(self, token: int) -> bool:
         """Tell whether a token stands for something the vocabulary lacks."""
         return bool(token == self.tokenizer.unk_token_id)

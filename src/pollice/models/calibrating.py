@@ -1,0 +1,240 @@
+"""The calibration ladder is learned: from texts without labels, and from labels where they help.
+
+Knows nothing about models: what scores the labels is a function.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pollice.errors import PromptError
+from pollice.models.calibration import (
+    Calibration,
+    FloatArray,
+    LabelMeaning,
+    LabelScores,
+    Step,
+    hidden_states,
+)
+from pollice.models.centring import (
+    REFERENCE_TEXTS,
+    Centre,
+    find_centre,
+    find_reference,
+    find_unit,
+)
+from pollice.models.doubts import Leaning, doubts_of_answers
+from pollice.models.drawn_rows import DrawnRows
+from pollice.models.ladder import Choice, Learn, choose_step, codes_of
+from pollice.models.linear_head import fit_head
+from pollice.models.ordered_steps import default_steps, fit_steps
+from pollice.models.scaled_scores import fit_scaling
+from pollice.models.shares import all_shares, biases_for
+from pollice.system.progress import in_chunks, stage
+
+BATCH_TEXTS = 8
+PLATT_LABELS = 16
+PROBE_LABELS = 64
+
+_CHUNK_ROWS = 64
+
+
+def calibrate(
+    step: Literal[Step, "auto"],
+    unlabelled: LabelScores,
+    labelled: LabelScores,
+    labels: Sequence[str],
+    label_names: Sequence[str],
+    *,
+    meaning: LabelMeaning | None = None,
+    references: LabelScores | None = None,
+) -> Calibration:
+    """Learn every step that the rows allow; ``auto`` takes the last that is clearly better.
+
+    Args:
+        step: The step that decides.
+        unlabelled: Of texts without labels.
+        labelled: Of texts with labels.
+        labels: Theirs.
+        label_names: The order of the columns.
+        meaning: What is known of the labels.
+        references: Of `REFERENCE_TEXTS`, where the labels are steps of a scale.
+
+    Raises:
+        PromptError: the step needs more labels, or more texts, than there are.
+    """
+    known = meaning or LabelMeaning()
+    texts = len(unlabelled.log_probabilities)
+    free, lean = _calibrate_freely(unlabelled, label_names, known, references)
+    _check_rows(step, free, len(labels), texts)
+    codes = codes_of(labels, label_names)
+    learned = {name: _LEARN[name] for name, rows in _NEEDED.items() if len(labels) >= rows}
+    if not labelled.hidden.shape[-1]:
+        learned.pop("probe", None)
+    everything = free
+    for learn in learned.values():
+        everything = learn(everything, labelled, codes, label_names)
+    base: Step = "batch" if free.shift is not None else "raw"
+    choice = Choice(step=step, reason="")
+    if step == "auto":
+        choice = choose_step(
+            (base, free.probabilities(labelled)[base]),
+            {name: _judge_others(name, free, labelled, codes, label_names) for name in learned},
+            codes,
+        )
+    chosen: Any = choice.step
+    done = replace(everything, step=chosen, reason=choice.reason, labels=len(labels), texts=texts)
+    if known.prior:
+        done = _with_shares(done, unlabelled, known.prior, label_names)
+    doubts: tuple[str, ...] = ()
+    if not known.prior:
+        ends = () if known.scale is None else (known.scale.names[0], known.scale.names[-1])
+        found = done.probabilities(unlabelled)
+        doubts = doubts_of_answers(found, chosen, label_names, Leaning(lean=lean, ends=ends))
+    return replace(done, warnings=(*known.warnings, *doubts), purpose=known.purpose)
+
+
+def _check_rows(step: str, free: Calibration, labels: int, texts: int) -> None:
+    if step in _NEEDED and labels < _NEEDED[step]:
+        raise PromptError(
+            f"calibration='{step}' needs {_NEEDED[step]} labelled rows or more, but labels is "
+            f"{labels}. Raise labels, or use calibration='batch', which needs none."
+        )
+    if step == "batch" and free.shift is None:
+        raise PromptError(
+            f"calibration='batch' needs {BATCH_TEXTS} different training texts or more besides the "
+            f"labelled rows, but found {texts}. Raise calibration_texts, or use fewer labelled "
+            "rows."
+        )
+
+
+def _calibrate_freely(
+    unlabelled: LabelScores,
+    label_names: Sequence[str],
+    known: LabelMeaning,
+    references: LabelScores | None,
+) -> tuple[Calibration, float | None]:
+    """Return what needs no labels, and how far the texts lean to the bad pole, see `Centre`."""
+    log_probabilities, flipped = unlabelled.log_probabilities, False
+    reference, unit, steps = None, 1.0, None
+    if known.scale is not None:
+        flipped = len(label_names) == 2 and known.scale.names[0] == label_names[1]
+        if references is not None:
+            reference = find_reference(_flipped(references.log_probabilities, flipped))
+        if len(label_names) > 2:
+            steps = default_steps(known.scale, label_names)
+    if len(log_probabilities) >= BATCH_TEXTS:
+        centre = find_centre(_flipped(log_probabilities, flipped), reference)
+    elif reference is not None and references is not None:
+        centre = Centre(shift=_flipped(references.log_probabilities.mean(axis=0), flipped))
+    else:
+        return Calibration(steps=steps), None
+    if steps is not None:
+        unit = find_unit(log_probabilities - centre.shift, reference)
+    calibration = Calibration(
+        shift=_flipped(centre.shift, flipped),
+        rarer=centre.rarer,
+        moved=centre.moved,
+        steps=steps,
+        unit=unit,
+    )
+    return calibration, centre.lean
+
+
+def _flipped(table: FloatArray, flipped: bool) -> FloatArray:
+    return np.ascontiguousarray(table[..., ::-1]) if flipped else table
+
+
+def _learn_platt(
+    known: Calibration, scores: LabelScores, codes: NDArray[np.int64], label_names: Sequence[str]
+) -> Calibration:
+    compared = known.compared(scores)
+    if known.steps is not None:
+        return replace(known, fitted=fit_steps(known.steps, compared, codes))
+    return replace(known, fitted=fit_scaling(compared, codes))
+
+
+def _learn_probe(
+    known: Calibration, scores: LabelScores, codes: NDArray[np.int64], label_names: Sequence[str]
+) -> Calibration:
+    labels = [label_names[code] for code in codes]
+    head = fit_head(hidden_states(scores), labels, label_names)
+    return replace(known, heads={**known.heads, "probe": head})
+
+
+_LEARN = {"platt": _learn_platt, "probe": _learn_probe}
+_NEEDED = {"platt": PLATT_LABELS, "probe": PROBE_LABELS}
+
+
+def _judge_others(
+    step: str,
+    free: Calibration,
+    labelled: LabelScores,
+    codes: NDArray[np.int64],
+    label_names: Sequence[str],
+) -> Learn:
+    """Return what learns a step on some of the labelled rows and judges others."""
+
+    def judged(train: NDArray[np.int64], others: NDArray[np.int64]) -> FloatArray:
+        learned = _LEARN[step](free, labelled.take(train), codes[train], label_names)
+        return learned.probabilities(labelled.take(others))[step]
+
+    return judged
+
+
+def _with_shares(
+    done: Calibration,
+    unlabelled: LabelScores,
+    prior: Mapping[str, float],
+    label_names: Sequence[str],
+) -> Calibration:
+    texts = len(unlabelled.log_probabilities)
+    if texts < BATCH_TEXTS:
+        raise PromptError(
+            f"Expected {BATCH_TEXTS} different texts or more to give the labels the shares that "
+            f"prior states, but found {texts}. Raise calibration_texts, or leave prior out."
+        )
+    shares = all_shares(prior, label_names)
+    found = done.probabilities(unlabelled)
+    return replace(done, biases={name: biases_for(table, shares) for name, table in found.items()})
+
+
+def learn_calibration(
+    step: Literal[Step, "auto"],
+    rows: DrawnRows,
+    label_scores: Callable[[Sequence[str]], LabelScores],
+    meaning: LabelMeaning | None = None,
+) -> Calibration:
+    """Score the drawn rows, and calibrate on their scores; a repeated text counts once.
+
+    Where the labels are steps of a scale, reference sentences are scored too.
+    """
+    texts = tuple(dict.fromkeys(rows.unlabelled))
+    known = meaning or LabelMeaning()
+    sentences = REFERENCE_TEXTS if known.scale is not None else ()
+    total = len(rows.labelled) + len(texts) + len(sentences)
+    with stage("calibrating", total=total) as advance:
+
+        def scored(texts: Sequence[str]) -> LabelScores:
+            chunks = in_chunks(texts, advance, size=_CHUNK_ROWS)
+            parts = [label_scores(chunk) for chunk in chunks] or [label_scores(())]
+            return LabelScores(
+                log_probabilities=np.concatenate([part.log_probabilities for part in parts]),
+                hidden=np.concatenate([part.hidden for part in parts]),
+            )
+
+        labelled = scored(rows.labelled.texts)
+        unlabelled = scored(texts)
+        references = scored(sentences) if sentences else None
+    return calibrate(
+        step,
+        unlabelled,
+        labelled,
+        rows.labelled.labels,
+        rows.labelled.label_names,
+        meaning=known,
+        references=references,
+    )

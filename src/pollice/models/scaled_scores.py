@@ -1,0 +1,63 @@
+"""Label scores -> probabilities: one slope for all of them, and a bias for each label.
+
+Knows nothing about where the scores come from. For two labels this is Platt's scaling (Platt 1999,
+"Probabilistic outputs for support vector machines"), with priors that keep it where it was unless
+labels say otherwise: few labels may move it a little, and none can turn it round.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+FloatArray = NDArray[np.float64]
+
+# Standard deviations of the normal priors.
+_SLOPE_SPREAD = 0.5  # of the slope's logarithm, which so is never negative
+_BIAS_SPREAD = 0.4  # of each bias, in log-odds
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledScores:
+    """A slope and biases, learned from labels."""
+
+    slope: float
+    bias: FloatArray
+    """``(labels,)``."""
+
+    def probabilities(self, scores: FloatArray) -> FloatArray:
+        """Return ``(texts, labels)`` of log-probabilities of the same shape."""
+        probabilities: FloatArray = softmax(self.slope * scores + self.bias, axis=-1)
+        return probabilities
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """Return what `from_arrays` reads."""
+        return {"slope": np.array([self.slope]), "bias": self.bias}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
+        """Return the scaling of `arrays`."""
+        return cls(slope=float(arrays["slope"][0]), bias=arrays["bias"])
+
+
+def fit_scaling(scores: FloatArray, labels: NDArray[np.int64]) -> ScaledScores:
+    """Return the scaling that is most probable given labelled scores and the priors.
+
+    Args:
+        scores: Log-probabilities, ``(texts, labels)``.
+        labels: ``(texts,)``, as columns of the scores.
+    """
+    rows = np.arange(len(labels))
+    count = scores.shape[1]
+    spreads = np.array([_SLOPE_SPREAD, *[_BIAS_SPREAD] * count])
+
+    def loss(changes: FloatArray) -> float:
+        found = log_softmax(np.exp(changes[0]) * scores + changes[1:], axis=-1)[rows, labels]
+        return float(-found.sum() + 0.5 * ((changes / spreads) ** 2).sum())
+
+    best: Any = minimize(loss, np.zeros(1 + count), method="L-BFGS-B")
+    return ScaledScores(slope=float(np.exp(best.x[0])), bias=best.x[1:])
