@@ -25,7 +25,11 @@ MINILM = inspect_checkpoint("minilm")
 MISTRAL = inspect_checkpoint("mistral-7b-instruct")
 PLACE = {"device": "cpu", "dtype": "bfloat16"}
 # Any encoder will do for a plan of nli: whether it was trained for that, no plan depends on.
-GIVEN: dict[str, dict[str, Any]] = {"baseline": {}, "nli": {**PLACE, "checkpoint": "minilm"}}
+GIVEN: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "lexicon": {},
+    "nli": {**PLACE, "checkpoint": "minilm"},
+}
 
 
 def footprint(name: str, lengths: Lengths = LONG, **options: Any) -> Footprint:

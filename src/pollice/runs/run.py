@@ -199,7 +199,7 @@ def _follow(methods: Mapping[str, Method], parts: Split, run: RunFolder) -> None
     for name, method in methods.items():
         folder, work = run.method(name), run.work(name)
         if method.joint and not folder.is_complete:
-            first.wait_for(work.shared, begun=True)
+            first.wait_for(work.shared, this_session=True)
             same = with_shared_changes(method, work)
             same.fit(parts.train, parts.validation, workdir=work.path)
             leave(work)

@@ -38,23 +38,29 @@ class FirstProcess:
     late_seconds: float = 120.0
     """How long it may take to begin after this process."""
 
-    def wait_for(self, path: Path, *, begun: bool = False) -> None:
+    def wait_for(self, path: Path, *, this_session: bool = False) -> None:
         """Wait until it has written a file.
 
-        ``begun``: not before it has been seen at work, so that no file of an earlier session is
-        taken for one of this.
+        ``this_session``: a file that an earlier session left does not count.
 
         Raises:
             RunError: it has ended without it.
         """
         start = time.monotonic()
-        while not (path.exists() and (self.begun or not begun)):
+        while not self._is_there(path, this_session):
             working = is_worked_in(self.folder)
             self.begun |= working
             late = time.monotonic() - start > self.late_seconds
-            if not working and (self.begun or late) and not (path.exists() and self.begun):
+            if not working and (self.begun or late) and not self._is_there(path, this_session):
                 raise RunError(
                     f"Process 0 ended before it wrote {path}, so this process ends too. What "
                     "process 0 said tells why."
                 )
             time.sleep(_POLL_SECONDS)
+
+    def _is_there(self, path: Path, this_session: bool) -> bool:
+        # The first process deletes what an earlier session left as soon as it works in the folder.
+        # Where it has come and gone unseen, the file's time tells.
+        if not path.exists():
+            return False
+        return not this_session or self.begun or path.stat().st_mtime >= processes.STARTED

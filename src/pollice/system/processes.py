@@ -4,6 +4,10 @@ Knows nothing about what they do, and imports no torch.
 """
 
 import os
+import time
+
+STARTED = time.time()
+"""About when this process started, as seconds of the clock by which files are dated."""
 
 
 def number() -> int:
