@@ -145,3 +145,17 @@ def test_tables_of_other_rows_are_refused(finished: Path, tmp_path: Path) -> Non
     )
     with pytest.raises(PredictionsError, match=f"^{re.escape(sentence)}$"):
         judge_tables(paths, JudgingOptions(seed=0))
+
+
+def test_labels_that_name_a_scale_are_judged_on_it(tmp_path: Path) -> None:
+    """Whatever the order of the columns; two labels have no steps between them."""
+    labels = ("neutral", "positive", "negative")
+    columns = {f"probability:{label}": [0.2, 0.2, 0.2] for label in labels}
+    columns["probability:positive"] = [0.6, 0.6, 0.6]
+    table = {"id": ["a", "b", "c"], "gold": ["negative", "neutral", "positive"], **columns}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    report = judge_tables({"a": tmp_path / "a.parquet"}, JudgingOptions())
+    ordinal = report.methods[0].evaluation.ordinal
+    assert ordinal is not None
+    assert ordinal.scale == ("negative", "neutral", "positive")
+    assert ordinal.mean_absolute_error == 1.0

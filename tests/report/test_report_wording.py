@@ -317,3 +317,31 @@ def test_a_method_that_was_made_to_fit_is_named_with_what_was_changed() -> None:
         f"{changed.name} was run with micro_batch_tokens = 512 and recompute = True to fit into "
         "memory, which leaves its numbers as they are but for rounding.",
     )
+
+
+def test_a_method_that_does_not_beat_the_lexicon_is_named() -> None:
+    """The lexicon needs neither labels nor a model, so nobody should pay for less."""
+    report = five_methods()
+    worst = report.ranked[-1]
+    methods = tuple(
+        replace(method, method="lexicon") if method.name == worst.name else method
+        for method in report.methods
+    )
+    told = " ".join(wording.warnings(replace(report, methods=methods)))
+    beaten = {pair.a for pair in report.pairs if pair.b == worst.name and pair.verdict == "better"}
+    others = [method.name for method in report.ranked[:-1] if method.name not in beaten]
+    assert ("Not shown to be better than" in told) == bool(others)
+    best = replace(report.best, method="lexicon")
+    methods = (best, *(method for method in report.methods if method.name != best.name))
+    told = " ".join(wording.warnings(replace(report, methods=methods)))
+    assert f"Not shown to be better than {best.name}, a list of English words" in told
+    for method in report.ranked[1:]:
+        assert method.name in told.partition("nor a model: ")[2]
+
+
+def test_what_a_method_says_against_its_answers_is_told() -> None:
+    report = five_methods()
+    doubtful = replace(report.best, facts={"warnings": ["The labels are bare numbers."]})
+    methods = (doubtful, *(one for one in report.methods if one.name != doubtful.name))
+    told = wording.warnings(replace(report, methods=methods))
+    assert f"{doubtful.name}: The labels are bare numbers." in told

@@ -476,6 +476,9 @@ def test_a_method_that_fails_later_does_not_keep_the_others_from_their_report(
     )
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert list(report["methods"]) == ["baseline"]
+    assert report["failed"] == {"picky": "Expected a better option. Mend it."}
+    told = (tmp_path / "run" / "report.md").read_text()
+    assert "picky could not be fitted: Expected a better option. Mend it." in told
 
 
 def test_an_older_experiment_file_without_a_newer_option_is_the_same_experiment(

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from pollice.data.dataset import Dataset
+from pollice.data.scales import find_scale
 from pollice.judging.comparison import compare
 from pollice.judging.metrics import Evaluation, abstain, evaluate
 from pollice.judging.results import (
@@ -67,9 +68,7 @@ def judge_tables(paths: Mapping[str, Path], options: JudgingOptions) -> Report:
         OptionError: ``options.abstain_below`` is not in [0, 1).
     """
     runs = {name: Predictions.read(path) for name, path in paths.items()}
-    evaluations = {
-        name: evaluate(run, abstain_below=options.abstain_below) for name, run in runs.items()
-    }
+    evaluations = {name: _evaluate(run, options) for name, run in runs.items()}
     comparison = _compare(runs, options)
     first = next(iter(evaluations.values()))
     unknown = Cost(
@@ -115,15 +114,21 @@ def judge_tables(paths: Mapping[str, Path], options: JudgingOptions) -> Report:
 
 
 def _variants(run: Predictions, options: JudgingOptions) -> dict[str, Evaluation]:
-    below = options.abstain_below
-    return {name: evaluate(run.variant(name), abstain_below=below) for name in run.variants}
+    return {name: _evaluate(run.variant(name), options) for name in run.variants}
+
+
+def _evaluate(run: Predictions, options: JudgingOptions) -> Evaluation:
+    """Evaluate a table; where its labels name three steps of a scale or more, on that scale too."""
+    found = find_scale(run.label_names)
+    scale = found.names if found and len(found.names) > 2 else None
+    return evaluate(run, abstain_below=options.abstain_below, scale=scale)
 
 
 def _method_report(
     method: FinishedMethod, options: JudgingOptions, texts: Mapping[str, str]
 ) -> MethodReport:
     run, below = method.predictions, options.abstain_below
-    evaluation = evaluate(run, abstain_below=below)
+    evaluation = _evaluate(run, options)
     return MethodReport(
         name=method.name,
         method=method.method,

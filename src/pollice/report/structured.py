@@ -40,6 +40,7 @@ def to_json(report: Report) -> dict[str, Any]:
         },
         "pairs": report.comparison.pairs,
         "ranking": report.comparison.ranking,
+        "failed": report.failed,
     }
     return {name: plain(value) for name, value in contents.items()}
 

@@ -135,7 +135,44 @@ def conclusions(report: Report) -> tuple[str, ...]:
 
 def warnings(report: Report) -> tuple[str, ...]:
     """Return a sentence on each method whose figures must not be taken for knowledge."""
-    return tuple(map(one_line, (*_near_chance(report), *_leaks(report))))
+    sentences = (
+        *_failures(report),
+        *_near_chance(report),
+        *_below_lexicon(report),
+        *_leaks(report),
+        *_doubts(report),
+    )
+    return tuple(map(one_line, sentences))
+
+
+def _failures(report: Report) -> list[str]:
+    return [f"{name} could not be fitted: {why}" for name, why in report.failed.items()]
+
+
+def _below_lexicon(report: Report) -> list[str]:
+    """Name every method that is not shown to be better than a list of words."""
+    lexicons = [method.name for method in report.methods if method.method == "lexicon"]
+    return [
+        f"Not shown to be better than {lexicon}, a list of English words that needs neither labels "
+        f"nor a model: {listed(names)}."
+        for lexicon in lexicons
+        if (
+            names := [
+                pair.a if pair.b == lexicon else pair.b
+                for pair in report.pairs
+                if (pair.b == lexicon and pair.verdict != "better") or pair.a == lexicon
+            ]
+        )
+    ]
+
+
+def _doubts(report: Report) -> list[str]:
+    """Return what a method itself says against its answers."""
+    return [
+        f"{method.name}: {doubt}"
+        for method in report.ranked
+        for doubt in method.facts.get("warnings", ())
+    ]
 
 
 def _abstaining(best: MethodReport) -> list[str]:
