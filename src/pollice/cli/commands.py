@@ -274,9 +274,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
 
 @app.command()
 @click.argument("predictions", nargs=-1, required=True)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, help="Only written in the report."
-)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Only written in the report.")
 @ABSTAIN
 @JSON
 def evaluate(
