@@ -50,7 +50,7 @@ class Experiment:
     seed: int = Field(default=0, ge=0)
     """The seed of the split, and of every method without its own seed."""
     abstain_below: float | None = None
-    """Rows whose highest probability is lower count as unanswered; stored rows stay."""
+    """Rows whose highest probability is lower count as unanswered, in judging only."""
     canary: bool = False
     """Also fit on shuffled labels every method that learns only from labels."""
     attack: bool = False

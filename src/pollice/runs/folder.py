@@ -31,7 +31,7 @@ T = TypeVar("T")
 Update = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 CHANGEABLE = ("abstain_below", "canary", "attack")
-"""Options that may change in one folder: each method is still fitted and judged alike."""
+"""Options that may change in one folder: no method is fitted differently."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def leave(work: WorkFolder) -> None:
 
 
 def wait_for_leaving(work: WorkFolder, *, seconds: float = 60.0) -> None:
-    """Wait, but not forever, until no other process needs a method's work folder."""
+    """Wait at most ``seconds`` until no other process needs a method's work folder."""
     start = time.monotonic()
     others = [work.left_by(number) for number in range(1, processes.count())]
     while time.monotonic() - start < seconds and not all(path.exists() for path in others):
