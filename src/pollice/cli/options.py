@@ -79,19 +79,19 @@ def splitting(command: Command) -> Command:
 
 
 def probing(command: Command) -> Command:
-    """Add the options for further tests: abstaining, canary and attack."""
+    """Add the options for further tests of a comparison."""
     for option in reversed(
         [
             ABSTAIN,
             click.option(
                 "--canary",
                 is_flag=True,
-                help="Also fit on shuffled labels: a method that still beats chance leaks.",
+                help="Also fit on shuffled labels: what still beats chance leaks.",
             ),
             click.option(
                 "--attack",
                 is_flag=True,
-                help="Also inject 40 sentences into test texts, and count changed answers.",
+                help="Also inject 40 sentences into test texts; count changed answers.",
             ),
         ]
     ):

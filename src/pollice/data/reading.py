@@ -58,7 +58,7 @@ _USUAL = ReadOptions()
 def read_dataset(source: str, options: ReadOptions = _USUAL) -> Dataset:
     """Read labelled texts from a file, a folder, a catalogue name or ``hub:owner/name@revision``.
 
-    Use it for training and judging data. Files are CSV, TSV, JSON Lines or Parquet, also as .gz or
+    For training and testing. Files are CSV, TSV, JSON Lines or Parquet, also as .gz or
     .bz2. A folder holds a folder of text files for each label, also within ``train`` and ``test``.
     Rows without a label or a text are left out and counted in ``dropped``.
 
@@ -95,7 +95,7 @@ def read_dataset(source: str, options: ReadOptions = _USUAL) -> Dataset:
 
 
 def read_texts(source: str, options: ReadOptions = _USUAL) -> TextTable:
-    """Read texts to judge or label: every row is kept, also with an empty text.
+    """Read texts to judge or label: every row is kept, even an empty one.
 
     Raises:
         DataError: the source cannot be found or read, or has no texts.

@@ -209,7 +209,7 @@ def _separator(path: Path, usual: str) -> str:
 
 
 def _separated_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first line of each row, and its fields; blank lines are skipped."""
+    """Yield the number of each row's first line, and its fields; skip blank lines."""
     reader = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
     number = 1
     try:

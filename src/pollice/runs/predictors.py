@@ -16,7 +16,7 @@ from pollice.system.folders import new_folder, read_manifest, write_manifest
 def save_predictor(
     predictor: Predictor, folder: Path, *, method: str, options: Mapping[str, Any]
 ) -> None:
-    """Save a predictor with the name of its method; save all of it or nothing."""
+    """Save a predictor with the name of its method: all of it or nothing."""
     with new_folder(folder) as temporary:
         predictor.save(temporary)
         write_manifest(
