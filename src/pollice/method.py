@@ -1,6 +1,6 @@
-"""Method: the contract of a way to learn, found by the name of its file.
+"""Method: what every method must provide.
 
-Knows nothing about any one method.
+Knows nothing about any single method.
 """
 
 import logging
@@ -23,35 +23,34 @@ OPTIONS = ConfigDict(extra="forbid", use_attribute_docstrings=True, arbitrary_ty
 """The pydantic configuration of every method's options."""
 
 TRAINING_LOG = "training.jsonl"
-"""In the ``workdir`` of `Method.fit`: a line for each training step and each epoch, if any."""
+"""A file in the ``workdir`` of `Method.fit`, if any: one line per training step and epoch."""
 
 NO_EFFECT: Any = {"affects_results": False}
-"""For ``Field(json_schema_extra=NO_EFFECT)``: the option changes no result, but for rounding and
-for which dropout masks a seed draws. The planner may change such an option, and training goes on
-from a resume point with another value of it."""
+"""For ``Field(json_schema_extra=NO_EFFECT)``: the option changes no result, except rounding and
+the dropout masks that a seed draws. The planner may change it, and training may go on from a
+resume point with another value."""
 
 NOT_COMPARED: Any = {"compared_on_resuming": False}
-"""The same for an option that has an effect, but may differ where training goes on: it is used
-after training alone, or something else stands for it in a resume point, as the weights' hash does
-for ``checkpoint``."""
+"""For an option that has an effect, but may differ when training goes on: it is used only after
+training, or the resume point checks it in another way, as ``checkpoint`` by the weights' hash."""
 
 ENTRY_POINTS = "pollice.methods"
-"""The group of entry points by which other packages add methods."""
+"""Other packages add methods by this group of entry points."""
 
 
 class Method(ABC):
-    """A way to turn labelled texts into a predictor. Its dataclass fields are its options."""
+    """A way to turn labelled texts into a predictor; its dataclass fields are its options."""
 
     name: ClassVar[str]
-    """The name of the entry point, or of the file, that the method is found by."""
+    """The method's name: that of its entry point, else of its file."""
     predictor_type: ClassVar[type[Predictor]]
-    """What `fit` returns, and what reads a saved predictor."""
+    """The class that `fit` returns and that loads a saved predictor."""
     knows_more_than_labels: ClassVar[bool] = False
-    """Whether a prediction rests on more than the labels that `fit` is given: such a method
-    judges well even where they are wrong, so shuffled labels (the canary) show nothing of it."""
+    """Whether predictions use more than the labels given to `fit`. Such a method judges well even
+    with wrong labels, so the canary (shuffled labels) cannot test it."""
     joint: ClassVar[bool] = False
-    """Whether `fit` shares its work with the processes that torchrun or accelerate launched; the
-    first process fits the others alone."""
+    """Whether all processes of torchrun or accelerate share the work of `fit`. If not, only the
+    first process fits the method."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -60,24 +59,24 @@ class Method(ABC):
 
     @abstractmethod
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> Predictor:
-        """Learn from ``train``, choose by ``validation``; logs and checkpoints go to ``workdir``.
+        """Learn from ``train``, choose by ``validation``; logs and resume points go to ``workdir``.
 
-        The test rows never come here.
+        The test rows are never given.
         """
 
     def check(self, train: Dataset) -> None:  # noqa: B027 -- most methods of others need none
-        """Refuse what `fit` would refuse, before any method of a comparison is fitted.
+        """Refuse what `fit` would refuse, before a comparison fits any method.
 
-        What has to be fetched or converted first is made ready here, so that no measured time
-        holds it. By default there is nothing to check.
+        Also fetch or convert here what `fit` needs, so that the measured time does not include
+        it. The default checks nothing.
         """
 
     def labels_used(self, train: Dataset, validation: Dataset) -> int:
-        """Return how many labelled rows `fit` looks at: the price of this method in labels."""
+        """Return how many labelled rows `fit` uses: what this method costs in labels."""
         return len(train) + len(validation)
 
     def repetitions(self) -> Sequence["Method"]:
-        """Return the same method with other draws, whose spread is reported."""
+        """Return the same method with other random draws, to report how results vary."""
         return ()
 
 
@@ -94,14 +93,14 @@ def options_of(method: Any) -> dict[str, Any]:
 
 
 def options_without_effect(kind: type[Any]) -> frozenset[str]:
-    """Return the names of the options that change no result: those marked with `NO_EFFECT`."""
+    """Return the names of the options marked with `NO_EFFECT`: those that change no result."""
     return frozenset(
         name for name, mark in _marks(kind).items() if mark.get("affects_results") is False
     )
 
 
 def options_compared_on_resuming(options: Any) -> dict[str, Any]:
-    """Return the options, as plain JSON types, that must be the same where training goes on.
+    """Return the options that must be the same when training goes on, as plain JSON types.
 
     Args:
         options: A method, or the dataclass of its options.
@@ -117,20 +116,20 @@ def options_compared_on_resuming(options: Any) -> dict[str, Any]:
 
 
 def formerly(*names: str, none: Any = ...) -> dict[str, Any]:
-    """Return the mark of an option that older versions gave another name.
+    """Return the mark for an option that had another name in older versions.
 
     Args:
-        names: The names that it had; they still work.
-        none: The value that stood for none; without it, there was no such value.
+        names: The older names; they still work.
+        none: The older value that meant none, if there was one.
     """
     return {"former_names": list(names)} | ({} if none is ... else {"former_none": none})
 
 
 def with_current_names(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as this version writes them, from options as any version wrote them.
+    """Return options of any version with the names and values of this version.
 
     Raises:
-        OptionError: an option is given by its present and by an older name.
+        OptionError: an option is given by both its present and an older name.
     """
     marks, names = _marks(kind), former_names(kind)
     current = {}
@@ -147,7 +146,7 @@ def with_current_names(kind: type[Any], options: Mapping[str, Any]) -> dict[str,
 
 
 def former_names(kind: type[Any]) -> dict[str, str]:
-    """Return the names that options had in older versions, each with the present one."""
+    """Return the older names of options, each with its present name."""
     return {
         former: name
         for name, mark in _marks(kind).items()
@@ -156,7 +155,7 @@ def former_names(kind: type[Any]) -> dict[str, str]:
 
 
 def say_former_names(kind: type[Any], options: Mapping[str, Any]) -> None:
-    """Warn, once for each, of options that are given by an older name."""
+    """Warn once about each option that is given by an older name."""
     for former, name in former_names(kind).items():
         if former in options:
             say_renamed(f"{kind.name}.{former}", name)
@@ -164,11 +163,11 @@ def say_former_names(kind: type[Any], options: Mapping[str, Any]) -> None:
 
 @cache  # one command creates its methods several times
 def say_renamed(former: str, name: str) -> None:
-    """Warn that an option has another name now; a second time, nothing is said."""
+    """Warn that an option has a new name; say it only once."""
     logger.warning("Option %s is now called %s. The old name still works.", former, name)
 
 
 def _marks(kind: type[Any]) -> dict[str, dict[str, Any]]:
-    """Return what ``json_schema_extra`` says of each option."""
+    """Return the ``json_schema_extra`` of each option."""
     fields: Mapping[str, Any] = kind.__pydantic_fields__
     return {name: dict(field.json_schema_extra or {}) for name, field in fields.items()}

@@ -1,1 +1,1 @@
-"""Names to files: the checkpoints and data sets that have a name, wheels, and the Hub."""
+"""From names to files: named checkpoints and data sets, wheels, and the Hub."""

@@ -1,4 +1,4 @@
-"""The checkpoints and data sets that have a name, and how each of them is fetched.
+"""The named checkpoints and data sets, and how each of them is fetched.
 
 Knows nothing about what is inside the fetched files.
 """
@@ -23,7 +23,7 @@ logger = logging.getLogger("pollice")
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """How a data set's table is read: its columns, and the label that each value means."""
+    """How to read a data set's table: its columns, and the label of each value."""
 
     text_column: str
     label_column: str
@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """What names the fetched files: the same for the same bytes only."""
+        """The name of the fetched files: equal only for equal bytes."""
         pins = "\n".join((*(wheel.sha256 for wheel in self.wheels), *self.files))
         return f"{self.name}-{hashlib.sha256(pins.encode()).hexdigest()[:12]}"
 
@@ -81,7 +81,7 @@ def entries() -> Mapping[str, Entry]:
 
 
 def read_entries(text: str) -> Mapping[str, Entry]:
-    """Read a catalogue from TOML, one table an entry."""
+    """Read a catalogue from TOML, one table per entry."""
     return {name: _read_entry(name, fields) for name, fields in tomllib.loads(text).items()}
 
 
@@ -114,7 +114,7 @@ def _names(kind: Kind) -> tuple[str, ...]:
 
 
 def fetch(name: str) -> Path:
-    """Return the folder of an entry's files as they were published, fetched if need be.
+    """Return the folder of an entry's original files; fetch them if needed.
 
     Raises SourceError for an unknown name, and when the files cannot be had or trusted.
     """
@@ -144,7 +144,7 @@ def fetch_entry(entry: Entry) -> Path:
 
 
 def fetch_dataset(name: str) -> DatasetFiles | None:
-    """Fetch a data set of the catalogue; None when ``name`` is not one.
+    """Fetch a data set of the catalogue; None if ``name`` is not one.
 
     Raises SourceError when the files cannot be had or trusted.
     """

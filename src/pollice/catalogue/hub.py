@@ -1,6 +1,6 @@
-"""The Hugging Face Hub, in both directions: files fetched from it, a classifier uploaded to it.
+"""The Hugging Face Hub: fetch files from it, and upload a classifier to it.
 
-The one door to the Hub. Knows nothing about what the files hold.
+Only this module uses the Hub. Knows nothing about what the files hold.
 """
 
 import errno
@@ -29,10 +29,10 @@ _HUB_REPEATS = ("consolidated*", "onnx/*", "openvino/*", "original/*")
 
 
 def fetch_hub(reference: str, kind: Kind) -> Path:
-    """Return the folder of ``hub:owner/name@revision``, fetched if need be.
+    """Return the folder of ``hub:owner/name@revision``, fetched if needed.
 
-    It lies in the Hub's own cache; HF_ENDPOINT and HF_HUB_OFFLINE are obeyed. Raises
-    SourceError without a revision, and when the files cannot be had.
+    It is in the Hub's own cache; HF_ENDPOINT and HF_HUB_OFFLINE are obeyed. Raises
+    SourceError without a revision, and if the files are unavailable.
     """
     if _HUB_REFERENCE.fullmatch(reference) is None:
         raise SourceError(
@@ -104,7 +104,7 @@ def _hub_failure(kind: Kind, pinned: str, error: Exception) -> str:
 
 
 def _counting_bar(advance: Advance) -> type:
-    """Return the class of a bar that shows nothing and says the megabytes written."""
+    """Return the class of a hidden progress bar that reports the megabytes written."""
     from huggingface_hub.utils.tqdm import tqdm
 
     lock = Lock()
@@ -127,7 +127,7 @@ def _counting_bar(advance: Advance) -> type:
 
 
 def reserve_repository(repository: str) -> None:
-    """Create the repository, private, where it is not there: what fails, fails before training."""
+    """Create a private repository if it is missing, so that errors come before training."""
     from huggingface_hub import HfApi  # imported here for the reason above
 
     with _refusals_explained(repository):

@@ -1,4 +1,4 @@
-"""Package wheels as a source of files, and folders that are whole or not there.
+"""Package wheels as a source of files; a folder is complete or does not exist.
 
 Knows nothing about models or data sets: a wheel is a hash, and a list of files inside it.
 """
@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Wheel:
-    """One wheel of a package index, pinned: ``size`` in bytes, ``sha256`` in hexadecimal."""
+    """One pinned wheel of a package index: ``size`` in bytes, ``sha256`` in hexadecimal."""
 
     name: str
     version: str
@@ -33,7 +33,7 @@ class Wheel:
 
     @property
     def requirement(self) -> str:
-        """The wheel as pip names it: ``name==version``."""
+        """The wheel's name for pip: ``name==version``."""
         return f"{self.name}=={self.version}"
 
 
@@ -48,9 +48,9 @@ class Joined:
 def fetch_files(
     folder: Path, wheels: Sequence[Wheel], files: Sequence[str], joined: Joined | None
 ) -> dict[str, Any]:
-    """Unpack ``files`` of ``wheels`` into ``folder`` and return what the manifest says of them.
+    """Unpack ``files`` of ``wheels`` into ``folder`` and return what the manifest says.
 
-    Nothing of a wheel is imported or run. A file keeps the last part of its name. A checked
+    No code of a wheel is imported or run. A file keeps the last part of its name. A checked
     wheel stays in the cache until every wheel is unpacked, so an interrupted fetch goes on.
     Raises SourceError when a wheel cannot be had, or is not the one that was pinned.
     """
@@ -76,7 +76,7 @@ def _is_intact(path: Path, wheel: Wheel) -> bool:
 
 
 def _download(wheel: Wheel, target: Path) -> None:
-    """Have pip fetch the wheel, check it, and keep it as ``target``."""
+    """Let pip fetch the wheel, check it, and keep it as ``target``."""
     if importlib.util.find_spec("pip") is None:
         raise SourceError(
             f"pip is needed to fetch {wheel.requirement} and this Python has none: run "
@@ -122,7 +122,7 @@ def _run_pip(wheel: Wheel, workspace: Path, advance: Advance) -> Path:
 
 
 def _follow(process: subprocess.Popen[bytes], folder: Path, wheel: Wheel, advance: Advance) -> None:
-    """Say how many megabytes pip has received, until it ends."""
+    """Report the megabytes that pip has received, until it ends."""
     said = 0
     while process.poll() is None:
         received = min(_bytes_below(folder), wheel.size) // MEGABYTE

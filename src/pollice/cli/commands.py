@@ -1,7 +1,7 @@
-"""The command line: every command, what it prints and how it ends.
+"""The command line: every command, what it prints and its exit code.
 
-Knows nothing about how anything is done. Whatever is slow to import is imported by the command
-that needs it, so that `pollice --help` answers at once.
+Knows nothing about how the work is done. Each command imports the slow modules that it needs
+itself, so that `pollice --help` answers at once.
 """
 
 import json
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run the command line: exit code 2 and one sentence for what the user can mend."""
+    """Run the command line; a mistake of the user gives one sentence and exit code 2."""
     try:
         code = app.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _say(error: PolliceError) -> None:
-    """Print an error: of several processes, the first alone says that all were interrupted."""
+    """Print an error; only the first of several processes says that all were interrupted."""
     if isinstance(error, Interrupted):
         if processes.is_first():
             click.echo(str(error), err=True)
@@ -96,11 +96,11 @@ def app() -> None:
 def compare(
     experiment: Path | None, names: tuple[str, ...], out: Path | None, **given: Any
 ) -> None:
-    """Compare methods on the same rows; without arguments, on the demo's reviews.
+    """Compare methods on the same rows. Without arguments, compare on the demo's reviews.
 
-    EXPERIMENT is a TOML file with everything that the options say, and more.
-    An interrupted comparison goes on where it stopped when the same command is given again;
-    so does a finished one, when --abstain-below, --canary or --attack is added.
+    EXPERIMENT is a TOML file that can hold all these options, and more.
+    Give the same command again to continue an interrupted comparison, or add --abstain-below,
+    --canary or --attack to a finished one: only the missing work is done.
     """
     place = "the experiment" if experiment is None else str(experiment)
     content = content_of(experiment, names, given)
@@ -124,7 +124,7 @@ def compare(
 @OUT
 @JSON
 def train(method: str, out: Path | None, **given: Any) -> None:
-    """Train one METHOD, judge it on the test rows, and save its predictor."""
+    """Train one METHOD, judge it on the test rows, and save it for `predict`."""
     if given["source"] is None:
         raise OptionError("Expected data to train on, but none are named. Add --data FILE.")
     from pollice.runs.folder import RunFolder
@@ -187,8 +187,8 @@ def predict(
 ) -> None:
     """Judge every text of FILE with a saved PREDICTOR, and write labels and probabilities.
 
-    Where --abstain-below leaves a row without an answer, its label stays empty and its
-    probabilities are written; a Parquet table holds probabilities only.
+    If --abstain-below leaves a row without an answer, its label stays empty, and its
+    probabilities are written. A Parquet table holds only probabilities.
     """
     from pollice.data.reading import read_texts
     from pollice.judging.metrics import abstain, check_threshold
@@ -215,7 +215,7 @@ def predict(
 
 
 def _predictor_folder(folder: Path) -> Path:
-    """Return the predictor's folder, also where the method's folder is named."""
+    """Return the predictor's folder, also if the method's folder is given."""
     from pollice.runs.folder import MethodFolder
 
     inner = MethodFolder(folder).predictor
@@ -224,27 +224,27 @@ def _predictor_folder(folder: Path) -> Path:
 
 @app.command()
 @click.argument("file")
-@click.option("--labels", "names", required=True, help="Such as negative,positive.")
+@click.option("--labels", "names", required=True, help="As negative,positive.")
 @click.option("--model", default="gemma-3-270m", show_default=True, help="The checkpoint.")
-@click.option("--template", help="A prompt with {text} in it that ends where the label comes.")
+@click.option("--template", help="A prompt with {text} that ends just before the label.")
 @click.option("--describe", "descriptions", multiple=True, help="LABEL=MEANING; repeatable.")
 @click.option("--expect", "shares", multiple=True, help="LABEL=SHARE, as positive=0.9; repeatable.")
-@click.option("--known", help="A file of texts that were labelled by hand, to calibrate on.")
-@click.option("--uncertain-first", is_flag=True, help="Sort the rows for labelling by hand.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Draws the calibrating texts.")
+@click.option("--known", help="A file of texts labelled by hand, for calibration.")
+@click.option("--uncertain-first", is_flag=True, help="Write the most uncertain rows first.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Decides the calibrating texts.")
 @SET
 @OUTPUT
 @reading
 def label(file: str, names: str, output: Path, uncertain_first: bool, **given: Any) -> None:
-    """Label the texts of FILE, without any labels or with a few.
+    """Label the texts of FILE when you have no labels, or only a few.
 
     Labels that name a scale of opinions, such as negative,neutral,positive or "1 star" to
-    "5 stars", are recognised; others are asked for by name, and --describe says what they mean.
-    --expect says how common labels are, where that is known. The column check names the rows to
-    check by hand, random and uncertain ones. From 16 checked rows on, named with --known, they are
-    learned from wherever cross-validation on them shows that it helps; their labels are kept.
-    --label-column and --label-names are of that file. --set prompt.option=value sets what else
-    the method prompt has, such as prompt.label_words='{"bug": ["error", "crash"]}'.
+    "5 stars", are recognised. Others are asked by several short questions; say what they mean
+    with --describe. If you know how common a label is, say so with --expect. The column check
+    names random and uncertain rows to check by hand. Give the checked rows with --known: 16 or
+    more are learned from if cross-validation shows that this helps. Their labels are kept.
+    --label-column and --label-names are for that file. --set prompt.option=value sets any other
+    option of prompt, such as prompt.label_words='{"bug": ["error", "crash"]}'.
     """
     from pollice.data.reading import read_dataset, read_texts
     from pollice.predictions.files import check_output
@@ -274,17 +274,15 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
 
 @app.command()
 @click.argument("predictions", nargs=-1, required=True)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, help="Kept in the report; nothing here is drawn."
-)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Only written in the report.")
 @ABSTAIN
 @JSON
 def evaluate(
     predictions: tuple[str, ...], seed: int, abstain_below: float | None, as_json: bool
 ) -> None:
-    """Judge predictions tables again: no model is loaded.
+    """Judge saved predictions again; no model is loaded.
 
-    Each of PREDICTIONS is a predictions.parquet, or NAME=FILE, of pollice or any other system.
+    Each of PREDICTIONS is a predictions.parquet or NAME=FILE, from pollice or another system.
     """
     from pollice.judging.judge import judge_tables
     from pollice.judging.results import JudgingOptions
@@ -332,7 +330,7 @@ def data(source: str, as_json: bool, near_duplicates: bool | None, **given: Any)
 @click.argument("names", nargs=-1)
 @click.option("--list", "listed", is_flag=True, help="Show names, sizes and licences.")
 def fetch(names: tuple[str, ...], listed: bool) -> None:
-    """Fetch checkpoints and data sets into the cache before they are needed."""
+    """Download checkpoints and data sets into the cache before use."""
     from pollice.catalogue.entries import entries
     from pollice.cli.listings import show_catalogue
 
@@ -349,7 +347,7 @@ def fetch(names: tuple[str, ...], listed: bool) -> None:
 @app.command()
 @click.argument("name", required=False)
 def methods(name: str | None) -> None:
-    """Show the methods, or all options of the method NAME with their defaults."""
+    """Show all methods, or all options of the method NAME with their defaults."""
     from pollice.cli.listings import show_method, show_methods
 
     if name is None:
@@ -360,10 +358,10 @@ def methods(name: str | None) -> None:
 
 @app.command()
 @click.argument("checkpoint")
-@click.option("--vocabulary", type=click.IntRange(1), help="Another number of words.")
+@click.option("--vocabulary", type=click.IntRange(1), help="Use another vocabulary size.")
 @JSON
 def inspect(checkpoint: str, vocabulary: int | None, as_json: bool) -> None:
-    """Show the architecture of CHECKPOINT: nothing but its configuration is read.
+    """Show the architecture of CHECKPOINT; only its configuration is read.
 
     CHECKPOINT is a published model that pollice knows, a folder with a config.json, or hub:NAME.
     """
@@ -380,18 +378,18 @@ def inspect(checkpoint: str, vocabulary: int | None, as_json: bool) -> None:
 @app.command()
 @click.argument("method")
 @click.option("--model", help="The checkpoint [default: the method's own].")
-@click.option("--data", "source", help="The texts [default: as many and long as may be].")
+@click.option("--data", "source", help="The texts [default: the largest number and length].")
 @SET
 @reading
 @MEMORY
 @JSON
 def plan(method: str, settings: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Show what METHOD takes in memory, and the first way of running it that fits.
+    """Show how much memory METHOD needs, and the first way to run it that fits.
 
-    Nothing is loaded: the checkpoint's configuration and the texts' lengths are enough. In order,
-    each on top of the last, as far as the method has it: smaller micro-batches, recomputation,
-    LoRA, an 8-bit optimizer, 4-bit weights, the optimizer in the host's memory. `compare` and
-    `train` take the first two by themselves, since they leave the numbers as they are.
+    Nothing is loaded: the checkpoint's configuration and the texts' lengths are enough. These
+    steps are added in order, if the method has them: smaller micro-batches, recomputation, LoRA,
+    an 8-bit optimizer, 4-bit weights, the optimizer in the host's memory. `compare` and `train`
+    use only the first two, because these do not change the numbers.
     """
     from pollice.memory import planner
     from pollice.methods import create_method

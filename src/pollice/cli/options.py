@@ -18,7 +18,7 @@ ABSTAIN = click.option(
     "--abstain-below",
     type=float,
     metavar="P",
-    help="Leave rows without an answer whose highest probability is below P.",
+    help="Give no answer for rows whose highest probability is below P.",
 )
 OUTPUT = click.option(
     "--output",
@@ -28,27 +28,27 @@ OUTPUT = click.option(
     help=".parquet, .csv or .jsonl",
 )
 MEMORY = click.option(
-    "--memory", metavar="SIZE", help="What a method may use, as 15GiB [default: what is free]."
+    "--memory", metavar="SIZE", help="The most a method may use, as 15GiB [default: what is free]."
 )
 SET = click.option("--set", "settings", multiple=True, help="METHOD.option=value; repeatable.")
 NEAR_DUPLICATES = click.option(
     "--near-duplicates/--no-near-duplicates",
     default=None,
-    help="Take texts that are nearly the same for copies [default: yes].",
+    help="Treat nearly equal texts as copies [default: yes].",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 def reading(command: Command) -> Command:
-    """Add the options that say how a source is read."""
+    """Add the options that say how to read a source."""
     for option in reversed(
         [
-            click.option("--text-column", help="The column of texts [default: found]."),
-            click.option("--label-column", help="The column of labels [default: found]."),
+            click.option("--text-column", help="The column of texts [default: found by name]."),
+            click.option("--label-column", help="The column of labels [default: found by name]."),
             click.option("--id-column", help="The column of ids [default: found, or row numbers]."),
             click.option("--split-column", help="The column that says train, validation or test."),
             click.option("--label-names", help="Names of label codes: 0=negative,1=positive."),
-            click.option("--keep-html", is_flag=True, help="Leave tags and entities in the texts."),
+            click.option("--keep-html", is_flag=True, help="Keep HTML in the texts."),
         ]
     ):
         command = option(command)
@@ -56,18 +56,20 @@ def reading(command: Command) -> Command:
 
 
 def splitting(command: Command) -> Command:
-    """Add the options that choose data and split."""
+    """Add the options that choose the data and how to split them."""
     for option in reversed(
         [
             click.option("--data", "source", help="A file, folder, catalogue name or hub:NAME."),
-            click.option("--test", "test", help="A source of its own for the test rows."),
-            click.option("--limit", type=click.IntRange(1), help="Take a sample of N rows."),
+            click.option("--test", "test", help="Another source, for the test rows."),
+            click.option("--limit", type=click.IntRange(1), help="Use a sample of N rows."),
             click.option("--train-rows", type=click.IntRange(1), help="Balanced training rows."),
-            click.option("--validation-rows", type=click.IntRange(1), help="Balanced rows."),
+            click.option(
+                "--validation-rows", type=click.IntRange(1), help="Balanced validation rows."
+            ),
             click.option("--test-rows", type=click.IntRange(1), help="Balanced test rows."),
             NEAR_DUPLICATES,
             click.option(
-                "--seed", type=click.IntRange(0), help="Of split and methods [default: 0]."
+                "--seed", type=click.IntRange(0), help="For the split and the methods [default: 0]."
             ),
             SET,
         ]
@@ -77,19 +79,19 @@ def splitting(command: Command) -> Command:
 
 
 def probing(command: Command) -> Command:
-    """Add the options that ask for more than the accuracy."""
+    """Add the options for further tests of a comparison."""
     for option in reversed(
         [
             ABSTAIN,
             click.option(
                 "--canary",
                 is_flag=True,
-                help="Also fit on shuffled labels: who still beats chance is leaking.",
+                help="Also fit on shuffled labels: what still beats chance leaks.",
             ),
             click.option(
                 "--attack",
                 is_flag=True,
-                help="Also inject 40 sentences into test texts, and count what flips.",
+                help="Also inject 40 sentences into test texts; count changed answers.",
             ),
         ]
     ):

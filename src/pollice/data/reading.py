@@ -40,7 +40,7 @@ _NO_LABEL_CODE = "-1"  # how data sets of the Hub say that a row has no label
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How a source is to be read; what is None is found by its usual names."""
+    """How to read a source; columns that are None are found by their usual names."""
 
     text_column: str | None = None
     label_column: str | None = None
@@ -58,9 +58,9 @@ _USUAL = ReadOptions()
 def read_dataset(source: str, options: ReadOptions = _USUAL) -> Dataset:
     """Read labelled texts from a file, a folder, a catalogue name or ``hub:owner/name@revision``.
 
-    Files are CSV, TSV, JSON Lines or Parquet, alone or with .gz or .bz2. A folder holds one folder
-    of text files a label, within ``train`` and ``test`` or not. Rows without a label or a text are
-    left out and counted in ``dropped``.
+    For training and testing. Files are CSV, TSV, JSON Lines or Parquet, also as .gz or
+    .bz2. A folder holds a folder of text files for each label, also within ``train`` and ``test``.
+    Rows without a label or a text are left out and counted in ``dropped``.
 
     Raises:
         DataError: the source cannot be found or read, or is not a labelled data set.
@@ -95,7 +95,7 @@ def read_dataset(source: str, options: ReadOptions = _USUAL) -> Dataset:
 
 
 def read_texts(source: str, options: ReadOptions = _USUAL) -> TextTable:
-    """Read texts to be judged: every row is kept, with an empty text where it has none.
+    """Read texts to judge or label: every row is kept, even an empty one.
 
     Raises:
         DataError: the source cannot be found or read, or has no texts.
@@ -132,7 +132,7 @@ class _Rows:
 
 
 def _locate(name: str, options: ReadOptions, *, labelled: bool) -> _Source:
-    """Find the local path of a source, and what the catalogue knows of it."""
+    """Find the local path of a source, and what the catalogue knows about it."""
     if Path(name).exists():
         return _Source(path=Path(name), options=options, labelled=labelled)
     if name.startswith(HUB_PREFIX):
@@ -181,7 +181,7 @@ def _read_table(path: Path, source: _Source) -> _Rows:
 
 
 def _read_tables(tables: Sequence[Path], source: _Source) -> _Rows:
-    """Read the tables whose names begin with a part's; a table alone needs no such name."""
+    """Read the tables named after a part; a single table may have any name."""
     named = [(part, table) for table in tables if (part := _part_of_name(table.name))]
     if not named and len(tables) > 1:
         raise DataError(
@@ -235,7 +235,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _find_columns(path: Path, names: Sequence[str], source: _Source) -> dict[str, str]:
-    """Return the column of each role: text, and label, id and split where there are such."""
+    """Return the column of each role: text and, if they exist, label, id and split."""
     options, labelled = source.options, source.labelled
     wanted: list[tuple[str, str | None, tuple[str, ...], bool]] = [
         ("text", options.text_column, TEXT_COLUMNS, True),

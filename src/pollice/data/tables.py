@@ -32,7 +32,7 @@ Choose = Callable[[Sequence[str]], Sequence[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The chosen columns of a file, row by row as they stand in it."""
+    """The chosen columns of a file, with the rows in file order."""
 
     path: Path
     values: dict[str, list[Any]]
@@ -45,11 +45,11 @@ class Columns:
         return len(self.numbers)
 
     def place(self, row: int) -> str:
-        """Say where a row stands, such as ``"line 7"``."""
+        """Return the place of a row, such as ``"line 7"``."""
         return f"{self.unit} {self.numbers[row]}"
 
     def strings(self, name: str) -> list[str | None]:
-        """Return a column as stripped strings; None where it is empty or not a number.
+        """Return a column as stripped strings; None for empty values and NaN.
 
         Raises:
             DataError: a value is neither a string, a number nor a truth value.
@@ -79,7 +79,7 @@ def _string(value: str | float | None) -> str | None:
 
 
 def table_suffix(path: Path) -> str:
-    """Return what a file's name says of its format, compression left aside, such as ``".csv"``."""
+    """Return the format in a file's name, such as ``".csv"``, without the compression."""
     name = path.name.lower()
     for suffix in _COMPRESSED_SUFFIXES:
         name = name.removesuffix(suffix)
@@ -113,7 +113,7 @@ def read_columns(path: Path, choose: Choose) -> Columns:
 
 
 def find_column(names: Sequence[str], candidates: Sequence[str]) -> str | None:
-    """Return the column that bears the first of the candidates' names, in any case."""
+    """Return the column with the first candidate name that exists; case is ignored."""
     for candidate in candidates:
         same = [name for name in names if name.casefold() == candidate.casefold()]
         if same:
@@ -122,7 +122,7 @@ def find_column(names: Sequence[str], candidates: Sequence[str]) -> str | None:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file, line ends kept and a byte order mark left out.
+    """Yield the lines of a UTF-8 file with line ends, without a byte order mark.
 
     Raises:
         DataError: the file cannot be opened, is not UTF-8 or holds NUL bytes, with the line.
@@ -203,13 +203,13 @@ def _read_separated(path: Path, choose: Choose, delimiter: str) -> Columns:
 
 
 def _separator(path: Path, usual: str) -> str:
-    """Return what separates the columns: spreadsheets of many countries write semicolons."""
+    """Return the column separator: in many countries spreadsheets write semicolons."""
     header = next(iter(read_lines(path)), "")
     return next((mark for mark in (usual, *";\t|,") if mark in header), usual)
 
 
 def _separated_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line on which each row begins, and its fields; blank lines are passed over."""
+    """Yield the number of each row's first line, and its fields; skip blank lines."""
     reader = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
     number = 1
     try:
@@ -286,7 +286,7 @@ def _broken_parquet(path: Path, found: str) -> DataError:
 
 
 def _check_fits(path: Path, metadata: Any, chosen: Sequence[str]) -> None:
-    """A footer can promise anything; refuse it before memory is asked for."""
+    """Refuse a footer that claims too much, before memory is allocated."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     parts = [group.column(column) for group in groups for column in range(group.num_columns)]
     stored = sum(

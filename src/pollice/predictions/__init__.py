@@ -1,1 +1,1 @@
-"""The predictions table: the waist between learning and judging."""
+"""The predictions table: all that judging needs from learning."""

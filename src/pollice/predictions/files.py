@@ -1,4 +1,4 @@
-"""Predictions as files for people: CSV and JSON Lines, beside the Parquet table.
+"""Predictions as files for people: CSV and JSON Lines, besides Parquet.
 
 Knows nothing about predictors.
 """
@@ -22,8 +22,8 @@ def check_output(path: Path, *sources: str) -> None:
     """Refuse an output that cannot be written, before any text is judged.
 
     Args:
-        path: Where the output shall be.
-        sources: What is read, such as the file of texts: none of them is overwritten.
+        path: The output file.
+        sources: Files that are read, such as the texts: never overwritten.
     """
     if path.suffix not in SUFFIXES:
         raise PredictionsError(
@@ -53,9 +53,9 @@ def write_predictions(
     suffix: str,
     labels: Sequence[str | None] | None = None,
 ) -> None:
-    """Write the table in the format of a suffix; CSV and JSON Lines name the label in a column.
+    """Write the table in the format of a suffix; CSV and JSON Lines have a label column.
 
-    ``labels`` are those of the rows, None where one stays empty; by default the predicted ones.
+    ``labels`` is one per row, None for an empty label; by default the predicted ones.
     """
     if suffix == ".parquet":
         predictions.write(path)
@@ -67,7 +67,7 @@ def write_predictions(
 def write_rows(
     rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path, suffix: str
 ) -> None:
-    """Write rows, of which each has all columns, as CSV, JSON Lines or Parquet."""
+    """Write rows as CSV, JSON Lines or Parquet; each row has all columns."""
     if suffix == ".parquet":
         listed = list(rows)
         pq.write_table(pa.table({name: [row[name] for row in listed] for name in columns}), path)

@@ -1,4 +1,4 @@
-"""Texts through a predictor, into the predictions table.
+"""From texts to the predictions table, with a predictor.
 
 Knows nothing about models, and nothing about metrics.
 """
@@ -21,7 +21,7 @@ def predict(
     gold: Sequence[str] | None = None,
     description: str = "judging",
 ) -> Predictions:
-    """Score every text and return the predictions table, in the order of the texts."""
+    """Judge every text; return the predictions table, in the order of the texts."""
     with stage(description, total=len(texts)) as advance:
         parts = []
         for chunk in in_chunks(texts, advance):

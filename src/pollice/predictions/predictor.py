@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What a predictor says of some texts."""
+    """What a predictor says about texts."""
 
     probabilities: FloatArray
     """``(texts, labels)``; rows sum to 1."""
@@ -45,7 +45,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write all that `load` needs into an existing, empty folder."""
+        """Write all that `load` needs into an existing empty folder."""
 
     @classmethod
     @abstractmethod
@@ -59,5 +59,5 @@ class Predictor(ABC):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What `fit` decided or found, for the report: plain JSON values by name."""
+        """What `fit` decided or found, for the report: JSON values by name."""
         return {}

@@ -1,4 +1,4 @@
-"""Predictor and the predictions table: the waist between learning and judging.
+"""The predictions table: all that judging needs from learning.
 
 Knows nothing about models, and nothing about metrics.
 """
@@ -26,7 +26,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """The predictions table: one row a text. A row whose probabilities are NaN has no answer."""
+    """The predictions table: a row for each text; NaN probabilities mean no answer."""
 
     ids: tuple[str, ...]
     label_names: tuple[str, ...]
@@ -60,10 +60,10 @@ class Predictions:
 
     @property
     def answers(self) -> NDArray[np.int64]:
-        """The column of each row's most probable label, ``(rows,)``; -1 where there is no answer.
+        """The column of each row's most probable label, ``(rows,)``; -1 for no answer.
 
-        Of labels that share the highest probability it is the one whose name is sorted first, so
-        the order of the columns decides nothing.
+        If labels share the highest probability, the first name in sorted order wins, so the order
+        of the columns decides nothing.
         """
         order = np.argsort(np.array(self.label_names, dtype=object), kind="stable")
         best = order[np.argmax(self.probabilities[:, order], axis=1)]
@@ -72,21 +72,21 @@ class Predictions:
 
     @property
     def tied(self) -> NDArray[np.bool_]:
-        """Which rows give their highest probability to more than one label."""
+        """Which rows have more than one label with the highest probability."""
         highest = self.probabilities.max(axis=1, keepdims=True)
         at_highest: NDArray[np.int64] = np.equal(self.probabilities, highest).sum(axis=1)
         return np.logical_and(self._has_answer, at_highest > 1)
 
     @property
     def predicted(self) -> tuple[str | None, ...]:
-        """The most probable label of each row, as `answers`; None where there is no answer."""
+        """The most probable label of each row, as in `answers`; None for no answer."""
         return tuple(
             None if column < 0 else self.label_names[column] for column in self.answers.tolist()
         )
 
     @property
     def cut_rows(self) -> int | None:
-        """How many texts were too long to be read whole; None where that is not known."""
+        """How many texts were too long to read whole; None if not known."""
         return None if self.truncated is None else int(self.truncated.sum())
 
     @property
@@ -94,7 +94,7 @@ class Predictions:
         return np.asarray(np.isfinite(self.probabilities).all(axis=1), np.bool_)
 
     def variant(self, name: str) -> "Predictions":
-        """Return the same table with a variant's probabilities as its own."""
+        """Return the same table with the probabilities of a variant."""
         return Predictions(
             ids=self.ids,
             label_names=self.label_names,
@@ -105,7 +105,7 @@ class Predictions:
         )
 
     def write(self, path: Path) -> None:
-        """Write the table as Parquet: the same table gives the same bytes."""
+        """Write the table as Parquet; the same table gives the same bytes."""
         columns: dict[str, Any] = {"id": pa.array(self.ids, pa.string())}
         if self.gold is not None:
             columns["gold"] = pa.array(self.gold, pa.string())
@@ -119,13 +119,13 @@ class Predictions:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a table that `write` or any outside system wrote.
+        """Read a table from `write` or any other system, to judge it.
 
-        Needed are the columns ``id`` and one ``probability:LABEL`` a label; ``gold``,
-        ``tokens``, ``truncated`` and ``VARIANT/probability:LABEL`` may be there.
+        Required columns: ``id``, and ``probability:LABEL`` for each label. Optional: ``gold``,
+        ``tokens``, ``truncated`` and ``VARIANT/probability:LABEL``.
 
         Raises:
-            PredictionsError: a column is missing, or holds something else than it should.
+            PredictionsError: a column is missing or holds wrong values.
         """
         try:
             table = pq.read_table(path)
@@ -202,7 +202,7 @@ def _names(table: Any, path: Path, name: str) -> tuple[str, ...]:
 
 
 def _tokens(table: Any, path: Path) -> NDArray[np.int64]:
-    """Return the tokens of each row; 0 where they are not known."""
+    """Return the tokens of each row; 0 if not known."""
     if "tokens" not in table.column_names:
         return np.zeros(table.num_rows, np.int64)
     column = table["tokens"]
@@ -237,5 +237,5 @@ def _truncated(table: Any, path: Path) -> NDArray[np.bool_] | None:
 
 
 def ids_sha256(ids: Iterable[str]) -> str:
-    """Return the sha256 of the sorted ids, one a line: the name of a set of rows."""
+    """Return the sha256 of the sorted ids, one per line: it identifies a set of rows."""
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""The main flow, and the folder that it leaves."""
+"""The main flow, and the folder that it writes."""

@@ -1,4 +1,4 @@
-"""What is compared on what: everything that decides a comparison's numbers.
+"""The experiment: every setting that decides a comparison's numbers.
 
 Knows nothing about how it is run.
 """
@@ -28,33 +28,33 @@ _FOLDER_NAME = re.compile(r"[\w-][\w.-]*")
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class DataSource:
-    """Which opinions, and how many of them."""
+    """Which data, and how many rows."""
 
     source: str
     """A file, a folder, a catalogue name, or hub:owner/name@revision."""
     test: str | None = None
-    """A source of its own for the test rows."""
+    """Another source, for the test rows."""
     limit: int | None = Field(default=None, ge=1)
-    """Take a stratified sample of this many rows."""
+    """Use a stratified sample of this many rows."""
     read: ReadOptions = field(default_factory=ReadOptions)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Experiment:
-    """Everything that decides a comparison's numbers."""
+    """Every setting that decides a comparison's numbers."""
 
     data: DataSource
     methods: Mapping[str, Mapping[str, Any]]
-    """For each name the method's options; ``method`` names the method where it is another."""
+    """The options of each method by name; ``method`` names the method if it differs."""
     split: SplitOptions = field(default_factory=SplitOptions)
     seed: int = Field(default=0, ge=0)
-    """The seed of the split, and of every method that sets none of its own."""
+    """The seed of the split, and of every method without its own seed."""
     abstain_below: float | None = None
-    """Rows whose highest probability is below this count as unanswered: judged, not stored."""
+    """Rows whose highest probability is lower count as unanswered, in judging only."""
     canary: bool = False
-    """Fit every method that learns from labels only on shuffled labels too."""
+    """Also fit on shuffled labels every method that learns only from labels."""
     attack: bool = False
-    """Put injected sentences into texts that were judged rightly, and count what flips."""
+    """Inject sentences into correctly judged texts, and count changed answers."""
 
     def __post_init__(self) -> None:
         check_threshold(self.abstain_below)
@@ -74,7 +74,7 @@ class Experiment:
 
 
 def read_experiment(content: Mapping[str, Any], place: str) -> Experiment:
-    """Check an experiment that came as TOML or from the command line.
+    """Check an experiment from TOML or the command line, before you run it.
 
     Raises:
         OptionError: a field is missing, unknown, or of another type; ``place`` is named.
@@ -127,9 +127,9 @@ def fill_in_defaults(experiment: Experiment) -> tuple[dict[str, Any], dict[str, 
 
 
 def update_content(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an experiment.toml holds as this version would write it.
+    """Return the content of an experiment.toml in the form of this version.
 
-    Options that came later have their defaults. What cannot be read is returned as it is.
+    Newer options get their defaults. Content that cannot be read is returned unchanged.
     """
     try:
         return fill_in_defaults(read_experiment(content, "experiment.toml"))[0]
@@ -138,14 +138,14 @@ def update_content(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_none(value: Any) -> Any:
-    """Leave out what is None, since TOML has no word for it."""
+    """Leave out values that are None: TOML cannot write them."""
     if isinstance(value, Mapping):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return value
 
 
 def default_folder(experiment: Experiment) -> Path:
-    """Return runs/NAME: the same experiment gets the same folder, and so resumes."""
+    """Return runs/NAME: the same experiment gets the same folder, so it resumes."""
     content, _ = fill_in_defaults(experiment)
     told = json.dumps(without_changeable(content), sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]

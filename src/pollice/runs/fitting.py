@@ -1,6 +1,6 @@
-"""How a method is fitted so that it fits into memory: planned, written down, taken up again.
+"""How a method fits into memory: its fit is planned, saved and used again.
 
-Knows nothing about any one method, and nothing about judging.
+Knows nothing about single methods, and nothing about judging.
 """
 
 import json
@@ -24,16 +24,16 @@ logger = logging.getLogger("pollice")
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """A method as it is fitted: with options that give the same numbers in less memory."""
+    """A method with options that give the same numbers in less memory."""
 
     method: Method
     changes: Mapping[str, Any] = field(default_factory=dict)
     candidate: Candidate | None = None
-    """What it takes; None: it was not planned."""
+    """The planned memory; None: not planned."""
     cuda: bool = False
 
     def predicted_mib(self) -> float | None:
-        """The peak to expect: on CPU that of the process, from what it holds right now."""
+        """The expected peak: on CPU that of the process, with what it holds now."""
         if self.candidate is None:
             return None
         growth = self.candidate.bytes - self.candidate.parts["libraries"]
@@ -41,7 +41,7 @@ class Fitting:
 
 
 def lengths_of(parts: Split) -> Lengths:
-    """Return the lengths of the texts: those of training, and the longest of all parts."""
+    """Return the lengths of the training texts, and the longest of all parts."""
     train = Lengths.of(parts.train.texts, len(parts.train.label_names))
     others = [Lengths.of(part.texts, 2) for part in (parts.validation, parts.test)]
     return replace(
@@ -54,10 +54,10 @@ def lengths_of(parts: Split) -> Lengths:
 def plan_fitting(
     name: str, method: Method, parts: Split, work: WorkFolder, memory: int | None
 ) -> Fitting:
-    """Plan a method, from the changes of an interrupted fit where there was one.
+    """Plan a method; start from the changes of an interrupted fit, if any.
 
     Raises:
-        MemoryPlanError: it fits in no way that gives the same numbers.
+        MemoryPlanError: no way that gives the same numbers fits.
     """
     begun = with_saved_changes(method, work)
     plan = plan_memory(begun, lengths_of(parts), memory)
@@ -82,16 +82,16 @@ def plan_fitting(
 
 
 def start_fitting(fitting: Fitting, work: WorkFolder) -> None:
-    """Save how a method is fitted, for an interruption and for other processes."""
+    """Save how a method is fitted, for resuming and for other processes."""
     folders.write_json(work.plan, dict(fitting.changes))
     if are_several():
         folders.write_json(work.shared, dict(fitting.changes))
 
 
 def begin_session(work: WorkFolder) -> float:
-    """Note that a session of fitting begins; return the seconds of those before it.
+    """Record that a session of fitting begins; return the seconds of earlier ones.
 
-    A session that was killed lasted until the last file that it wrote in its work folder.
+    A killed session counts until the last file that it wrote in its work folder.
     """
     seconds = 0.0
     if work.sessions.is_file():
@@ -103,20 +103,20 @@ def begin_session(work: WorkFolder) -> float:
 
 
 def with_saved_changes(method: Method, work: WorkFolder) -> Method:
-    """Apply the memory changes that an earlier, interrupted fit saved.
+    """Apply the memory changes that an interrupted fit saved.
 
-    Where there was none, the method is returned unchanged.
+    If there was none, the method is returned unchanged.
     """
     return _changed(method, _saved_changes(work))
 
 
 def with_shared_changes(method: Method, work: WorkFolder) -> Method:
-    """Apply the memory changes that the first of several processes decided on in this session."""
+    """Apply the memory changes that the first process decided in this session."""
     return _changed(method, json.loads(work.shared.read_text(encoding="utf-8")))
 
 
 def as_finished(method: Method, folder: MethodFolder) -> Method:
-    """Return a finished method with the memory changes of its fit, to fit it once more."""
+    """Return a finished method with the memory changes of its fit, to fit it again."""
     cost = json.loads(folder.cost.read_text(encoding="utf-8"))
     return _changed(method, cost.get("memory_changes", {}))
 

@@ -1,7 +1,7 @@
 """The layout of a run's folder: the only module that knows its file names.
 
 It also checks that a folder belongs to this experiment, and locks it. Knows nothing about how
-methods are fitted: their folders are only found complete or not.
+methods are fitted, only whether their folders are complete.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ T = TypeVar("T")
 Update = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 CHANGEABLE = ("abstain_below", "canary", "attack")
-"""What may change between two runs in one folder: no method is fitted or judged otherwise."""
+"""Options that may change in one folder: no method is fitted differently."""
 
 
 @dataclass(frozen=True)
 class MethodFolder:
-    """Where one method of a run leaves what it has come to; complete once it has its manifest."""
+    """The folder of one method's results; it is complete when it has its manifest."""
 
     path: Path
 
@@ -67,12 +67,12 @@ class MethodFolder:
 
     @property
     def log(self) -> Path:
-        """The training log, where there was a training step by step."""
+        """The training log, if the method trains in steps."""
         return self.path / TRAINING_LOG
 
     @property
     def draws(self) -> Path:
-        """The folder of the predictions of other draws."""
+        """The folder with the predictions of other draws."""
         return self.path / "draws"
 
     @property
@@ -86,12 +86,12 @@ class MethodFolder:
 
     @property
     def canary(self) -> Path:
-        """What was reached after shuffled labels."""
+        """The result with shuffled labels."""
         return self.path / "canary.json"
 
     @property
     def attack(self) -> Path:
-        """What injected sentences did."""
+        """The result of the attack."""
         return self.path / "attack.json"
 
     @property
@@ -102,23 +102,23 @@ class MethodFolder:
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """Where a method leaves what its fit may go on from; it is gone when the fit has ended."""
+    """The folder from which an interrupted fit goes on; deleted when the fit ends."""
 
     path: Path
 
     @property
     def plan(self) -> Path:
-        """The options that were changed so that the method fits into memory."""
+        """The options changed to fit the method into memory."""
         return self.path / "plan.json"
 
     @property
     def shared(self) -> Path:
-        """The same options, for the other processes of this very session."""
+        """The same options, for the other processes of this session."""
         return self.path / "shared.json"
 
     @property
     def sessions(self) -> Path:
-        """The seconds of fitting before an interruption."""
+        """The seconds of fitting before interruptions."""
         return self.path / "sessions.json"
 
     @property
@@ -127,11 +127,11 @@ class WorkFolder:
         return self.path / TRAINING_LOG
 
     def left_by(self, process: int) -> Path:
-        """Return the file by which a process says that it needs the folder no more."""
+        """Return the file that says a process no longer needs the folder."""
         return self.path / f"left-{process}"
 
     def remove(self) -> None:
-        """Delete this folder, and the folder of all work when no other method's is in it."""
+        """Delete this folder, and its parent if it holds no other method's work."""
         shutil.rmtree(self.path)
         with suppress(OSError):  # not empty: another method has its work there
             self.path.parent.rmdir()
@@ -139,7 +139,7 @@ class WorkFolder:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder: what is compared on what, a folder for each method, and the report."""
+    """A run's folder: the experiment, a folder for each method, and the report."""
 
     path: Path
 
@@ -150,7 +150,7 @@ class RunFolder:
 
     @property
     def data(self) -> Path:
-        """What the data held, and the hashes of the parts."""
+        """Facts about the data, and the hashes of its parts."""
         return self.path / "data.json"
 
     def method(self, name: str) -> MethodFolder:
@@ -158,12 +158,12 @@ class RunFolder:
         return MethodFolder(self.path / name)
 
     def work(self, name: str) -> WorkFolder:
-        """Return the folder in which a method, or something of it, is being fitted."""
+        """Return the work folder for fitting a method, or a variant of it."""
         return WorkFolder(self.path / ".work" / name)
 
 
 RESERVED_NAMES = frozenset({"experiment.toml", "data.json", *REPORT_FILES})
-"""What no method of a run may be called: these files lie beside the methods' folders."""
+"""Names that no method may have: files next to the methods' folders use them."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -183,15 +183,15 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def without_changeable(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the options that may differ between two runs in one folder.
+    """Leave out the options that may differ between two runs in one folder.
 
-    No method is fitted differently because of them.
+    They do not change how a method is fitted.
     """
     return {key: value for key, value in content.items() if key not in CHANGEABLE}
 
 
 def hash_parts(parts: Split) -> dict[str, str]:
-    """Return a hash of every part's ids, texts and labels."""
+    """Return a hash of the ids, texts and labels of each part."""
     return {
         f"{name}_sha256": hashlib.sha256(
             json.dumps([part.ids, part.texts, part.labels]).encode()
@@ -207,7 +207,7 @@ def hash_parts(parts: Split) -> dict[str, str]:
 def check_folder(folder: Path, content: Mapping[str, Any], update: Update = dict) -> None:
     """Refuse a folder that holds something else, before any work is done.
 
-    ``update`` returns what an older version wrote as this version writes it.
+    ``update`` converts what an older version wrote to the form of this version.
     """
     begun = RunFolder(folder).experiment
     if begun.is_file():
@@ -247,7 +247,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def claim_folder(folder: Path, content: Mapping[str, Any], data: DataReport, parts: Split) -> None:
-    """Write what is compared on what into the folder.
+    """Write the experiment and the data's facts into the folder.
 
     Raises:
         RunError: the data have changed since the folder was begun.
@@ -261,28 +261,28 @@ def claim_folder(folder: Path, content: Mapping[str, Any], data: DataReport, par
 
 
 def write_experiment(run: RunFolder, content: Mapping[str, Any]) -> None:
-    """Write what is compared on what, with every default filled in."""
+    """Write the experiment, with every default filled in."""
     folders.write_text(run.experiment, tomli_w.dumps(content))
 
 
 def was_drawn_before(run: RunFolder) -> bool:
-    """Tell whether the folder's rows were drawn by a version that drew them in another way."""
+    """Tell whether an older version drew the folder's rows in another way."""
     held = read_optional(run.data, dict[str, Any])
     return held is not None and held.get("drawing", 1) != DRAWING
 
 
 def read_data(run: RunFolder) -> DataReport:
-    """Read what the folder says of its data."""
+    """Read what the folder says about its data."""
     held = json.loads(run.data.read_text(encoding="utf-8"))
     known = [field.name for field in fields(DataReport) if field.name in held]
     return DataReport(**{name: held[name] for name in known})
 
 
 def rows_judged_in(run: RunFolder, dataset: Dataset, names: Iterable[str]) -> Dataset:
-    """Return the rows of a data set that the folder's methods were judged on.
+    """Return the rows of a data set on which the folder's methods were judged.
 
     Raises:
-        RunError: the data set does not hold them, or has other labels for them.
+        RunError: the data set lacks them, or has other labels for them.
     """
     held = Predictions.read(run.method(next(iter(names))).predictions)
     row_of = {row_id: row for row, row_id in enumerate(dataset.ids)}
@@ -297,7 +297,7 @@ def rows_judged_in(run: RunFolder, dataset: Dataset, names: Iterable[str]) -> Da
 
 
 def _check_data(folder: Path, held: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Refuse other rows than a folder was begun with; facts that it does not hold yet may come."""
+    """Refuse rows that differ from those of the folder; new facts may be added."""
     changed = [key for key in facts if key in held and held[key] != facts[key]]
     if held.get("drawing", 1) != DRAWING:
         if any(key.endswith("_sha256") for key in changed):
@@ -315,12 +315,12 @@ def _check_data(folder: Path, held: Mapping[str, Any], facts: Mapping[str, Any])
 
 
 def write_cost(folder: MethodFolder, cost: Cost, *, labels_used: int) -> None:
-    """Write what a method took, labels included."""
+    """Write a method's cost: time, memory and labels."""
     folders.write_json(folder.cost, {**asdict(cost), "labels_used": labels_used})
 
 
 def read_finished(folder: MethodFolder, options: Mapping[str, Any]) -> FinishedMethod:
-    """Read all that a method has come to; ``options`` are those of experiment.toml."""
+    """Read all results of a method; ``options`` are those of experiment.toml."""
     cost = json.loads(folder.cost.read_text(encoding="utf-8"))
     labels_used = cost.pop("labels_used")
     lines = folder.log.read_text(encoding="utf-8").splitlines() if folder.log.is_file() else []
@@ -345,7 +345,7 @@ def read_optional(path: Path, kind: type[T]) -> T | None:
 
 
 def unclaim_folder(folder: Path) -> None:
-    """Delete the folder where not one method came to anything, not even a resume point."""
+    """Delete the folder if no method left any result or resume point."""
     run, work = RunFolder(folder), WorkFolder(folder)
     worthless = {
         run.experiment.name,
@@ -359,14 +359,14 @@ def unclaim_folder(folder: Path) -> None:
 
 
 def _lock(folder: Path) -> FileLock:
-    """Return the folder's lock, which lies beside it: the folder holds results only."""
+    """Return the folder's lock; it is next to the folder, which holds only results."""
     place = folder.absolute()
     return FileLock(place.with_name(f".{place.name}.lock"))
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Work in a folder alone.
+    """Lock a folder, so that no other command works in it.
 
     Raises:
         RunError: another command works in it.
@@ -388,7 +388,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def is_worked_in(folder: Path) -> bool:
-    """Tell whether a command works in a folder right now."""
+    """Tell whether a command is working in a folder now."""
     lock = _lock(folder)
     if not Path(lock.lock_file).exists():
         return False

@@ -1,4 +1,4 @@
-"""Labels for texts that have none: by a prompt, and in the order in which a hand should check.
+"""Labels for texts that have none: a prompt gives them, and says which to check by hand.
 
 Knows nothing about splits and comparisons: there are no test rows here.
 """
@@ -30,7 +30,7 @@ _CHECKED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Texts with the labels that a prompt gave them, or a hand."""
+    """Texts with labels that a prompt or a person gave."""
 
     predictions: Predictions
     texts: tuple[str, ...]
@@ -42,21 +42,21 @@ class Labelled:
 
     @property
     def labels(self) -> tuple[str | None, ...]:
-        """The label of each row: the hand's where there is one."""
+        """The label of each row: the one given by hand, if any."""
         predicted = self.predictions.predicted
         return tuple(self.by_hand.get(row, label) for row, label in enumerate(predicted))
 
     @property
     def uncertain_first(self) -> NDArray[np.int64]:
-        """Row numbers, those whose two best labels are closest in probability first."""
+        """Row numbers; first the rows whose two best labels are closest in probability."""
         best = np.sort(self.predictions.probabilities, axis=1)
         return np.argsort(best[:, -1] - best[:, -2], kind="stable")
 
     @property
     def to_check(self) -> dict[int, str]:
-        """The rows that should be checked by hand, and why each: ``random`` or ``uncertain``.
+        """The rows to check by hand, each with the reason: ``random`` or ``uncertain``.
 
-        Uncertain rows show best where the labels meet, and random ones how common the labels are.
+        Uncertain rows help to separate the labels; random rows show how common labels are.
         """
         order = np.random.default_rng(self.seed).permutation(len(self.texts))
         drawn = [int(row) for row in order if row not in self.by_hand][: _CHECKED // 2]
@@ -81,10 +81,10 @@ def label_names_of(text: str) -> tuple[str, ...]:
 
 
 def meaning_of(descriptions: Sequence[str], shares: Sequence[str]) -> dict[str, Any]:
-    """Read ``label=what it means`` and ``label=0.9`` as options of the method `prompt`.
+    """Turn ``label=what it means`` and ``label=0.9`` into options of the method `prompt`.
 
     Raises:
-        OptionError: no ``=`` in one, or a share that is no number.
+        OptionError: an ``=`` is missing, or a share is not a number.
     """
     options: dict[str, Any] = {}
     if descriptions:
@@ -122,11 +122,10 @@ def label_texts(
     options: Mapping[str, Any],
     known: Dataset | None = None,
 ) -> Labelled:
-    """Label every text; ``known`` rows, labelled by hand, calibrate from 16 on.
+    """Label every text; 16 or more ``known`` rows, labelled by hand, calibrate the prompt.
 
-    What they show is taken only where cross-validation on them says that it is better. A text that
-    is among them keeps its label.
-    ``options`` are those of the method `prompt`.
+    They are used only if cross-validation on them says that it is better. A text that is among
+    them keeps its label. ``options`` are those of the method `prompt`.
 
     Raises:
         OptionError: an unknown option of the prompt, one out of range, or one that needs training
@@ -174,7 +173,7 @@ def _none(label_names: tuple[str, ...]) -> Dataset:
 
 
 def notes(labelled: Labelled, known: int) -> list[str]:
-    """Return what was asked, how the labels were calibrated and what is doubtful, a line each."""
+    """Return lines for the user: the questions, the calibration, and the warnings."""
     return [
         labelled.facts["asked_for"],
         *_asked(labelled),
@@ -195,7 +194,7 @@ def _asked(labelled: Labelled) -> list[str]:
 
 
 def sentence(labelled: Labelled, known: int) -> str:
-    """Return how the labels were calibrated, and what would make them better."""
+    """Return how the labels were calibrated, and what would improve them."""
     step = labelled.facts["calibration"]
     if known >= PLATT_LABELS:
         reason = labelled.facts.get("calibration_reason", "")
@@ -212,7 +211,7 @@ def sentence(labelled: Labelled, known: int) -> str:
 
 
 def write_labelled(labelled: Labelled, path: Path, suffix: str, *, uncertain_first: bool) -> None:
-    """Write id, text, label, probabilities, what to check by hand, and who gave the label."""
+    """Write id, text, label, probabilities, what to check, and who gave the label."""
     predictions = labelled.predictions
     to_check = labelled.to_check
     order = labelled.uncertain_first

@@ -1,4 +1,4 @@
-"""Predictors as folders: saved whole, with the name of the method that reads them.
+"""Predictors as folders: saved completely, with the name of their method.
 
 Knows nothing about models, and nothing about judging.
 """
@@ -16,7 +16,7 @@ from pollice.system.folders import new_folder, read_manifest, write_manifest
 def save_predictor(
     predictor: Predictor, folder: Path, *, method: str, options: Mapping[str, Any]
 ) -> None:
-    """Save a predictor with the name of the method that reads it; all of it or nothing."""
+    """Save a predictor with the name of its method: all of it or nothing."""
     with new_folder(folder) as temporary:
         predictor.save(temporary)
         write_manifest(
@@ -26,7 +26,7 @@ def save_predictor(
 
 
 def load_predictor(folder: Path) -> Predictor:
-    """Load a saved predictor.
+    """Load a saved predictor, to judge new texts.
 
     Raises:
         RunError: the folder is incomplete, holds something else, or its method is not installed.

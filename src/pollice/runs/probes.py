@@ -1,6 +1,6 @@
-"""What a run is put through besides its test: other draws, shuffled labels, injected sentences.
+"""More tests of a run: other draws, shuffled labels, injected sentences.
 
-Knows nothing about any one method, and nothing about how the outcome is shown.
+Knows nothing about single methods, and nothing about how results are shown.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def predict_rows(predictor: Predictor, rows: Dataset) -> Predictions:
 
 
 def judge_draws(method: Method, parts: Split, run: RunFolder, name: str) -> None:
-    """Fit and judge each of a method's repetitions; a table that is there already is kept."""
+    """Fit and judge each of a method's repetitions; keep tables that already exist."""
     for number, repetition in enumerate(method.repetitions(), start=1):
         path = run.method(name).draw(number)
         if not path.is_file():
@@ -45,19 +45,19 @@ def judge_draws(method: Method, parts: Split, run: RunFolder, name: str) -> None
 
 
 def fit_canary(method: Method, parts: Split, run: RunFolder, name: str, seed: int) -> None:
-    """Fit a method on shuffled labels and write how far it still beats chance, once.
+    """Fit a method on shuffled labels, once, and write how far it still beats chance.
 
-    With labels that say nothing, an honest method's answers are independent of the gold labels.
-    Whatever share of its answers each label has, a row is then right with the chance
+    With shuffled labels, an honest method's answers are independent of the gold labels. For any
+    shares of its answers, a row is then right with the chance
     ``sum over labels of share_gold(label) * share_predicted(label)``, which is above one half for
-    unbalanced labels and a method that answers the commoner one. The number of right rows is
+    unbalanced labels and a method that answers the more common one. The number of right rows is
     compared with Binomial(rows, chance): one-sided, since only more than chance is a leak, and at
     0.01, since there is a test for every method and an alarm must mean something.
 
-    The binomial takes the rows for independent. But texts that share words get the same answers,
-    so right answers come in clumps and vary more: a bag of few words raised the alarm for 4 of 60
+    The binomial assumes independent rows. But texts that share words get the same answers, so
+    right answers come in groups and vary more: a bag of few words raised the alarm for 4 of 60
     shuffles. So an alarm is checked with another shuffle, and only two of two are a leak. A real
-    leak comes again every time.
+    leak shows every time.
     """
     path = run.method(name).canary
     if path.is_file():
@@ -83,10 +83,10 @@ def _fit_on_shuffled(
 
 
 def attack_predictor(test: Dataset, folder: MethodFolder, seed: int) -> None:
-    """Put injected sentences into texts that a method judged rightly, and write what flips, once.
+    """Inject sentences into texts that a method judged correctly; write what flips, once.
 
     Each sentence goes into up to 3 texts, and asks for a label other than the predicted one. A
-    text has flipped when it gets that label. The saved predictor is the one that is attacked.
+    text has flipped when it gets that label. The saved predictor is attacked.
     """
     if folder.attack.is_file():
         return
@@ -111,7 +111,7 @@ def attack_predictor(test: Dataset, folder: MethodFolder, seed: int) -> None:
 
 @contextmanager
 def _workdir(run: RunFolder, name: str) -> Iterator[Path]:
-    """Yield a folder for what fitting leaves by the way; it is gone when fitting ends well."""
+    """Yield a work folder for fitting; it is deleted when fitting ends without an error."""
     work = run.work(name)
     work.path.mkdir(parents=True, exist_ok=True)
     yield work.path

@@ -1,6 +1,6 @@
 """The main flow: data set, split, every method on the same rows, predictions, report.
 
-Knows nothing about any one method, and nothing about the terminal.
+Knows nothing about single methods, and nothing about the terminal.
 """
 
 import logging
@@ -56,18 +56,18 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
     """Run every method that has not finished yet, judge all, and write the report.
 
     The same folder can be judged again with another ``abstain_below``, ``canary`` or ``attack``.
-    Where torchrun or accelerate launched several processes, all call this: the first one writes
-    the folder, the others fit the methods that share their work and return the same report.
+    If torchrun or accelerate launched several processes, all call this: the first one writes
+    the folder; the others help to fit the methods that share work, and return the same report.
 
     Args:
-        experiment: What is compared on what.
+        experiment: The data and the methods.
         folder: The run's folder.
         memory: The bytes that each method may use; None: what is free, less a margin.
 
     Raises:
         RunError: the folder holds another experiment, or the data have changed since.
         MemoryPlanError: a method fits in no way that gives the same numbers.
-        Interrupted: a signal came; the same call goes on from the last checkpoint.
+        Interrupted: a signal came; the same call goes on from the last resume point.
     """
     content, methods = fill_in_defaults(experiment)
     _check_processes(experiment, methods)
@@ -104,7 +104,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
 
 
 def _is_done(experiment: Experiment, methods: Mapping[str, Method], run: RunFolder) -> bool:
-    """Tell whether nothing is left to be fitted, drawn or attacked."""
+    """Tell whether nothing is left to fit, draw or attack."""
     return all(
         run.method(name).is_complete
         and (run.method(name).canary.is_file() or not experiment.canary)
@@ -115,10 +115,10 @@ def _is_done(experiment: Experiment, methods: Mapping[str, Method], run: RunFold
 
 
 def _judge_again(experiment: Experiment, run: RunFolder, content: Mapping[str, Any]) -> Report:
-    """Judge a finished run whose rows were drawn by an older version: its test rows are its own.
+    """Judge a finished run of an older version on the test rows that it drew.
 
     Raises:
-        RunError: the data do not hold these test rows any more.
+        RunError: the data no longer hold these test rows.
     """
     dataset, test = _read_data(experiment)
     with lock_folder(run.path):
@@ -164,8 +164,8 @@ def _run_methods(
 ) -> dict[str, Exception]:
     """Run every method that has not finished, and return the errors of those that failed.
 
-    All are planned and checked before the first of them is fitted, so that a mistake in the last
-    one costs nothing. One that fails all the same does not keep the others from their report.
+    All are planned and checked before the first is fitted, so a mistake in the last one costs
+    nothing. If one still fails, the others are reported.
     """
     plans: dict[str, Fitting] = {}
     for name, method in methods.items():
@@ -194,7 +194,7 @@ def _run_methods(
 
 
 def _follow(methods: Mapping[str, Method], parts: Split, run: RunFolder) -> None:
-    """Fit beside the first process what is fitted together, and wait for everything else."""
+    """Help the first process with methods that share work; wait for the others."""
     first = FirstProcess(folder=run.path)
     for name, method in methods.items():
         folder, work = run.method(name), run.work(name)
@@ -208,14 +208,14 @@ def _follow(methods: Mapping[str, Method], parts: Split, run: RunFolder) -> None
 
 
 def _read_data(experiment: Experiment) -> tuple[Dataset, Dataset | None]:
-    """Return the data, and the test rows where they have a source of their own."""
+    """Return the data, and the test rows if they have another source."""
     options = experiment.data
     test = read_dataset(options.test, options.read) if options.test else None
     return read_dataset(options.source, options.read), test
 
 
 def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
-    """Read and split the data; the report's facts about them come along."""
+    """Read and split the data; also return the report's facts about them."""
     options = experiment.data
     dataset, test = _read_data(experiment)
     if options.limit is not None:
@@ -251,7 +251,7 @@ def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
 
 
 def _run_method(asked: Method, fitting: Fitting, parts: Split, run: RunFolder, name: str) -> None:
-    """Fit, predict and save one method; its folder appears when all of it is there."""
+    """Fit, predict and save one method; its folder appears when it is complete."""
     work = run.work(name)
     start_fitting(fitting, work)
     earlier_seconds = begin_session(work)
@@ -286,7 +286,7 @@ def _run_method(asked: Method, fitting: Fitting, parts: Split, run: RunFolder, n
 
 
 def _probe(experiment: Experiment, method: Method, parts: Split, run: RunFolder, name: str) -> None:
-    """Do what is asked for besides the test, as far as it is not done yet."""
+    """Run the further tests that are asked for and not done yet."""
     judge_draws(method, parts, run, name)
     if experiment.canary:
         fit_canary(method, parts, run, name, experiment.seed)

@@ -1,4 +1,4 @@
-"""Several processes that work on one run, of which the first one writes its folder.
+"""Several processes work on one run; only the first writes its folder.
 
 Knows nothing about methods.
 """
@@ -15,12 +15,12 @@ _POLL_SECONDS = 0.2
 
 
 def leave(work: WorkFolder) -> None:
-    """Say that this process needs a method's work folder no more."""
+    """Say that this process no longer needs a method's work folder."""
     work.left_by(processes.number()).touch()
 
 
 def wait_for_leaving(work: WorkFolder, *, seconds: float = 60.0) -> None:
-    """Wait until the other processes need a method's work folder no more, so long at most."""
+    """Wait at most ``seconds`` until no other process needs a method's work folder."""
     start = time.monotonic()
     others = [work.left_by(number) for number in range(1, processes.count())]
     while time.monotonic() - start < seconds and not all(path.exists() for path in others):
@@ -29,7 +29,7 @@ def wait_for_leaving(work: WorkFolder, *, seconds: float = 60.0) -> None:
 
 @dataclass(kw_only=True)
 class FirstProcess:
-    """What the others see of the process that writes the folder: its files, and that it lives."""
+    """The first process as the others see it: its files, and whether it runs."""
 
     folder: Path
     """The run's folder."""
@@ -39,12 +39,12 @@ class FirstProcess:
     """How long it may take to begin after this process."""
 
     def wait_for(self, path: Path, *, this_session: bool = False) -> None:
-        """Wait until it has written a file.
+        """Wait until the first process has written a file.
 
         ``this_session``: a file that an earlier session left does not count.
 
         Raises:
-            RunError: it has ended without it.
+            RunError: it ended without this file.
         """
         start = time.monotonic()
         while not self._is_there(path, this_session):

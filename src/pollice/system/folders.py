@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: written aside, synced, renamed; a manifest last.
+"""Write files and folders completely or not at all: temporary name, sync, manifest, rename.
 
 Knows nothing about what they hold.
 """
@@ -25,17 +25,17 @@ MEGABYTE = 1_000_000
 
 
 def cache_folder() -> Path:
-    """Return the folder of everything fetched: ``POLLICE_CACHE``, else the user's cache."""
+    """Return the folder for all fetched files: ``POLLICE_CACHE``, else the user's cache."""
     chosen = os.environ.get("POLLICE_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("pollice")
 
 
 def keep_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Path:
-    """Return ``folder``, filled by ``fill`` if it is not there yet.
+    """Return ``folder``; if it does not exist, ``fill`` fills it.
 
-    ``fill`` is given a temporary folder beside it and returns what the manifest says. The
-    manifest is written last, then the folder gets its name: it is whole or not there. Of two
-    processes one fills it and the other waits. Raises SourceError when the disk is full.
+    ``fill`` gets a temporary folder next to it and returns the content of the manifest. The
+    manifest is written last, then the folder is renamed: it is complete or does not exist. If two
+    processes come, one fills it and one waits. Raises SourceError when the disk is full.
     """
     if (folder / MANIFEST).is_file():
         return folder
@@ -65,7 +65,7 @@ def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Non
 
 @contextmanager
 def explain_full_disk(folder: Path, variable: str = "POLLICE_CACHE") -> Iterator[None]:
-    """Say a full disk of ``folder`` as a SourceError; ``variable`` moves that folder."""
+    """Turn a full disk into a SourceError; ``variable`` names another folder."""
     try:
         yield
     except OSError as error:
@@ -89,7 +89,7 @@ def require_space(folder: Path, needed: int) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary sibling that replaces ``folder`` when the block ends without an error."""
+    """Yield a temporary folder that replaces ``folder`` if the block ends without an error."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -113,7 +113,7 @@ def _publish(temporary: Path, folder: Path) -> None:
 
 
 def _sync_files(folder: Path) -> None:
-    """Have the files of a folder on the disk before what comes next is."""
+    """Sync a folder's files to disk before anything else is written."""
     for path in folder.rglob("*"):
         if path.is_file():
             _sync(path)
@@ -138,11 +138,11 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a folder's manifest and check that every file is there in its full size.
+    """Read a folder's manifest and check that every file has its full size.
 
     Raises:
-        RunError: there is no manifest, it is damaged, a file is not as it says, or it names a
-            file outside the folder.
+        RunError: the manifest is missing or damaged, a file differs from it, or it names a file
+            outside the folder.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -176,7 +176,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a folder has its manifest, that is, was written to its end."""
+    """Tell whether a folder has its manifest, so that it is complete."""
     return (folder / MANIFEST).is_file()
 
 
@@ -199,7 +199,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary sibling of ``path``, then rename it to ``path``."""
+    """Let ``write`` fill a temporary file, then rename it to ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -1,4 +1,4 @@
-"""A signal to stop becomes a flag that a training loop reads between its steps.
+"""Turn a signal to stop into a flag that a training loop reads between steps.
 
 Knows nothing about training, nor about what is saved before the end.
 """
@@ -28,7 +28,7 @@ class StopFlag:
 def stopping() -> Iterator[StopFlag]:
     """Turn SIGTERM and SIGINT into a flag; a second signal raises KeyboardInterrupt at once.
 
-    Signals reach the main thread alone: in any other, the flag is never set.
+    Signals reach only the main thread: in any other, the flag is never set.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():

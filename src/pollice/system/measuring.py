@@ -1,6 +1,6 @@
-"""What a piece of work took: seconds, and the peak of memory; and how much memory is free.
+"""Measure the time and the peak memory of a piece of work, and the free memory.
 
-Knows nothing about what the work is, and imports no torch: it asks the one that is loaded.
+Knows nothing about what the work is, and imports no torch: it uses torch only if loaded.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ class Meter:
 
 @contextmanager
 def measured(clock: Callable[[], float] = time.perf_counter) -> Iterator[Meter]:
-    """Measure a block: its seconds by the clock, and the most memory the process held during it."""
+    """Measure a block: its seconds by the clock, and the peak memory of the process."""
     _forget_peak()
     meter = Meter()
     start = clock()
@@ -50,7 +50,7 @@ def measured(clock: Callable[[], float] = time.perf_counter) -> Iterator[Meter]:
 
 
 def _forget_peak() -> None:
-    """Give freed memory back and start a new peak, where the system can (Linux)."""
+    """Give freed memory back and start a new peak, if the system can (Linux)."""
     gc.collect()
     release_memory()
     with suppress(OSError):  # no such file: the peak is that of the whole process, an upper bound
@@ -62,10 +62,10 @@ def _forget_peak() -> None:
 
 
 def release_memory() -> None:
-    """Give memory that was freed back to the system, which glibc and Arrow do seldom by themselves.
+    """Give freed memory back to the system; glibc and Arrow seldom do this themselves.
 
-    Blocks of ever other sizes leave gaps between them that nothing fits into: a loop over texts
-    of many lengths holds more and more without this. It takes milliseconds.
+    Blocks of changing sizes leave gaps that cannot be used: without this, a loop over texts of
+    many lengths holds more and more memory. It takes milliseconds.
     """
     arrow: Any = sys.modules.get("pyarrow")
     if arrow is not None:
@@ -75,10 +75,10 @@ def release_memory() -> None:
 
 
 class Release:
-    """Gives freed memory back each time that so much has been done since the last time.
+    """Gives freed memory back after each ``every`` units of work.
 
     Args:
-        every: How much.
+        every: The units, such as tokens.
     """
 
     def __init__(self, *, every: int) -> None:
@@ -86,7 +86,7 @@ class Release:
         self._since = 0
 
     def after(self, amount: int) -> None:
-        """Count what was done; give memory back if it is enough."""
+        """Count the work done; give memory back if it is enough."""
         self._since += amount
         if self._since >= self._every:
             release_memory()
@@ -94,7 +94,7 @@ class Release:
 
 
 def _gpu() -> Any:
-    """Return torch's view of the GPU; None where torch is not loaded or has not used one."""
+    """Return torch's view of the GPU; None if torch is not loaded or has not used one."""
     torch: Any = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
@@ -104,12 +104,12 @@ def _peak_bytes() -> int:
 
 
 def resident_bytes() -> int:
-    """Return the memory that the process holds; where the system does not say, the most ever."""
+    """Return the memory that the process holds; if the system cannot say, its peak."""
     return _kernel_bytes("/proc/self/status", "VmRSS") or _highest_bytes()
 
 
 def free_bytes() -> int:
-    """Return the memory that the process may still take: of the machine, and of its container."""
+    """Return the memory that the process may still use, in its machine and container."""
     machine = _kernel_bytes("/proc/meminfo", "MemAvailable")
     if machine is None:  # macOS says what there is, not what is free
         machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -118,7 +118,7 @@ def free_bytes() -> int:
 
 
 def _kernel_bytes(path: str, field: str) -> int | None:
-    """Return a field of a file of the kernel's, which counts in kB."""
+    """Return a field, in bytes, of a kernel file that counts in kB."""
     with suppress(OSError):
         for line in Path(path).read_text(encoding="ascii").splitlines():
             if line.startswith(f"{field}:"):
@@ -127,7 +127,7 @@ def _kernel_bytes(path: str, field: str) -> int | None:
 
 
 def _container_bytes(name: str) -> int | None:
-    """Return a number of the process's control group; None: there is no limit, or no group."""
+    """Return a number of the process's control group; None: no limit, or no group."""
     with suppress(OSError, ValueError):  # "max" is no number
         return int((Path("/sys/fs/cgroup") / name).read_text(encoding="ascii"))
     return None

@@ -1,4 +1,4 @@
-"""Several processes that torchrun or accelerate launched for one command: which of them this is.
+"""Which process of one command this is, if torchrun or accelerate launched several.
 
 Knows nothing about what they do, and imports no torch.
 """
@@ -16,7 +16,7 @@ def number() -> int:
 
 
 def is_first() -> bool:
-    """Tell whether this process is the one that writes files and speaks; alone, it is."""
+    """Tell whether this process writes files and messages; a single process does."""
     return number() == 0
 
 
@@ -26,5 +26,5 @@ def count() -> int:
 
 
 def are_several() -> bool:
-    """Tell whether there are others."""
+    """Tell whether there are several."""
     return count() > 1

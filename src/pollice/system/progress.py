@@ -1,6 +1,6 @@
-"""How far the work has come: said by the library, shown by whoever listens.
+"""Progress of the work: the library reports it, a listener shows it.
 
-Knows nothing about terminals. Without a listener, saying it costs nothing.
+Knows nothing about terminals. Without a listener, reporting costs nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ _owner: ContextVar[str] = ContextVar("pollice_progress_owner", default="")
 
 @contextmanager
 def stage(description: str, total: int | None, unit: str = "rows") -> Iterator[Advance]:
-    """Enter a stage of ``total`` units; call what it yields with the units done."""
+    """Enter a stage of ``total`` units; call the yielded function with the units done."""
     listener = _listener.get()
     if listener is None:
         yield lambda units: None
@@ -32,10 +32,10 @@ def stage(description: str, total: int | None, unit: str = "rows") -> Iterator[A
 
 
 def in_chunks(rows: Sequence[T], advance: Advance, *, size: int = 128) -> Iterator[Sequence[T]]:
-    """Yield the rows in order, ``size`` at a time, and say after each chunk that it is done.
+    """Yield the rows in order, ``size`` at a time, and report each chunk when it is done.
 
-    128 texts are enough for batches of like length, and few enough for flat memory and for
-    progress that a person sees move.
+    128 texts are enough for batches of similar length, and few enough to keep memory constant
+    and to show progress often.
     """
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]
@@ -45,7 +45,7 @@ def in_chunks(rows: Sequence[T], advance: Advance, *, size: int = 128) -> Iterat
 
 @contextmanager
 def owned_by(name: str) -> Iterator[None]:
-    """Say whose work the stages entered inside this context are."""
+    """Name the owner of the stages entered inside this context."""
     token = _owner.set(f"{name}: ")
     try:
         yield
