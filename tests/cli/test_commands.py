@@ -187,6 +187,16 @@ def test_evaluate_abstains(invoke: Invoke, finished: Path) -> None:
     assert "A row whose highest probability is below 0.9 has no answer." in " ".join(output.split())
 
 
+def test_rows_without_a_text_are_said(finished: Path, tmp_path: Path) -> None:
+    """The output has a line for each row, and an answer to nothing is no answer."""
+    (tmp_path / "new.csv").write_text('text\nso dull\n""\n""\n')
+    ended = pollice(tmp_path, "predict", str(finished / "baseline"), "new.csv", "-o", "out.csv")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == (
+        "Warning: 2 rows have no text: the label written there rests on nothing."
+    )
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_predict_leaves_the_label_empty_where_it_abstains(
     invoke: Invoke, finished: Path, tmp_path: Path, suffix: str
@@ -229,7 +239,7 @@ def test_train_goes_on_with_what_is_asked_later(invoke: Invoke, tmp_path: Path) 
 def test_predictions_line_up_with_the_rows_of_the_file(
     invoke: Invoke, finished: Path, tmp_path: Path, suffix: str
 ) -> None:
-    """Empty texts included: they get an answer as well."""
+    """Empty texts included: they get an answer as well, and a warning."""
     texts = [
         "superb lovely great",
         "",
@@ -242,7 +252,13 @@ def test_predictions_line_up_with_the_rows_of_the_file(
     (tmp_path / "new.csv").write_text("\n".join(["text,id", *lines]) + "\n", encoding="utf-8")
     output = tmp_path / f"out.{suffix}"
     code, said, _ = invoke("predict", str(finished / "baseline"), "new.csv", "-o", output.name)
-    assert (code, said) == (0, f"6 rows judged, 0 of them cut to fit: {output.name}\n")
+    assert (code, said.splitlines()) == (
+        0,
+        [
+            f"6 rows judged, 0 of them cut to fit: {output.name}",
+            "Warning: 2 rows have no text: the label written there rests on nothing.",
+        ],
+    )
     if suffix == "parquet":
         rows = pq.read_table(output).to_pylist()
     elif suffix == "csv":

@@ -193,7 +193,7 @@ def test_a_known_label_that_is_not_asked_for_is_refused(checkpoint: str) -> None
         label_texts(table(), LABELS, {"checkpoint": checkpoint}, known(20, ("bad", "positive")))
 
 
-@pytest.mark.parametrize("text", ["positive", "positive,", "positive,positive", ""])
+@pytest.mark.parametrize("text", ["positive", "positive,", ",,", ""])
 def test_labels_are_two_or_more(text: str) -> None:
     wanted = (
         "Expected two different labels or more, such as --labels negative,positive, "
@@ -201,6 +201,15 @@ def test_labels_are_two_or_more(text: str) -> None:
     )
     with pytest.raises(OptionError, match=f"^{re.escape(wanted)}$"):
         label_names_of(text)
+
+
+def test_a_label_named_twice_is_said() -> None:
+    wanted = (
+        "Expected every label once in --labels, but 'good,bad,good' names 'good' twice. Leave one "
+        "out."
+    )
+    with pytest.raises(OptionError, match=f"^{re.escape(wanted)}$"):
+        label_names_of("good,bad,good")
 
 
 @pytest.mark.parametrize("sorted_", [False, True])

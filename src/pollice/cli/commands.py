@@ -6,7 +6,7 @@ itself, so that `pollice --help` answers at once.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
@@ -212,6 +212,15 @@ def predict(
     cut = predictions.cut_rows or 0
     unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
     click.echo(f"{len(predictions):,} rows judged, {unsure}{cut:,} of them cut to fit: {output}")
+    _say_empty(table.texts)
+
+
+def _say_empty(texts: Sequence[str]) -> None:
+    """Warn of rows without a text: the output has a line for them all the same."""
+    empty = sum(not text for text in texts)
+    if empty:
+        rows = "1 row has" if empty == 1 else f"{empty:,} rows have"
+        click.echo(f"Warning: {rows} no text: the label written there rests on nothing.")
 
 
 def _predictor_folder(folder: Path) -> Path:
@@ -230,6 +239,7 @@ def _predictor_folder(folder: Path) -> Path:
 @click.option("--describe", "descriptions", multiple=True, help="LABEL=MEANING; repeatable.")
 @click.option("--expect", "shares", multiple=True, help="LABEL=SHARE, as positive=0.9; repeatable.")
 @click.option("--known", help="A file of texts labelled by hand, for calibration.")
+@click.option("--known-text-column", help="Its column of texts, if it differs from FILE's.")
 @click.option("--uncertain-first", is_flag=True, help="Write the most uncertain rows first.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Decides the calibrating texts.")
 @SET
@@ -257,7 +267,9 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     options |= labelling.meaning_of(given["descriptions"], given["shares"])
     options |= options_of("prompt", given["settings"])
     reading = _read_options(given)
-    known = read_dataset(given["known"], reading) if given["known"] else None
+    column = given["known_text_column"] or reading.text_column
+    known_reading = replace(reading, text_column=column)
+    known = read_dataset(given["known"], known_reading) if given["known"] else None
     table = read_texts(file, replace(reading, label_column=None, label_names=None))
     with _working():
         labelled = labelling.label_texts(table, label_names, options, known)
@@ -268,6 +280,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
         ),
     )
     click.echo(f"{len(labelled.texts):,} rows labelled: {output}")
+    _say_empty(labelled.texts)
     for line in labelling.notes(labelled, 0 if known is None else len(known)):
         click.echo(line)
 

@@ -72,7 +72,13 @@ def label_names_of(text: str) -> tuple[str, ...]:
         OptionError: fewer than two labels, an empty one, or one twice.
     """
     names = tuple(name.strip() for name in text.split(","))
-    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if all(names) and twice is not None:
+        raise OptionError(
+            f"Expected every label once in --labels, but {text!r} names {twice!r} twice. Leave "
+            "one out."
+        )
+    if len(names) < 2 or not all(names):
         raise OptionError(
             f"Expected two different labels or more, such as --labels negative,positive, but found "
             f"{text!r}."
