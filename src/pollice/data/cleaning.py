@@ -25,6 +25,8 @@ def clean_html(text: str) -> str:
     Only tags that HTML has are taken away, so that ``a < b`` and ``<grin>`` stay.
     """
     if "<" in text or "&" in text:
+        # A block parts two words, an inline tag may stand within one. Entities come last: what
+        # they spell, such as "&lt;b&gt;", is text and no tag.
         text = _INLINE.sub("", _BLOCK.sub(" ", text))
         text = _SPACES.sub(" ", _ENTITY.sub(lambda match: html.unescape(match[0]), text))
     return text.strip()

@@ -57,6 +57,7 @@ def draw_hash(use: str, seed: int, text: bytes) -> bytes:
 
     The order does not depend on the other texts, so that a text more moves few others.
     """
+    # `use` makes independent orders of the same texts: a sample must not foretell the split.
     return hashlib.blake2b(f"{use} {seed} ".encode() + text, digest_size=16).digest()
 
 
@@ -66,11 +67,14 @@ def share_out(sizes: Sequence[int], rows: int) -> list[int]:
     quotas = [max(1, rows * size // total) for size in sizes]
     places = range(len(sizes))
 
+    # In whole numbers: with floats, rounding would decide between equal remainders.
     def excess(place: int) -> int:
         return quotas[place] * total - rows * sizes[place]
 
     for _ in range(rows - sum(quotas)):
         quotas[min(places, key=excess)] += 1
+    # Raising quotas to 1 may have given too many. Needs rows >= len(sizes), as `sample` checks:
+    # else no quota above 1 is left to take from.
     for _ in range(sum(quotas) - rows):
         quotas[max((place for place in places if quotas[place] > 1), key=excess)] -= 1
     return quotas
@@ -99,6 +103,7 @@ class Drawing:
         drawn: dict[Side, list[int]] = {}
         for side in self.order():
             rows = pools[side] if side in given else pool
+            # Of the whole pool, not of what is left: a label that ran out must fail, not vanish.
             labels = sorted(self.count(pools[side] if side in given else pools["train"]))
             asked = self.asked(side, len(labels), side in given)
             if asked is not None:
@@ -106,11 +111,13 @@ class Drawing:
                 self.check_count(side, asked, drawn[side])
             elif side in given:
                 drawn[side] = list(given[side])
+            # No count is asked, so training is the last side and takes all that is left.
             elif side == "train":
                 drawn[side] = pool
             else:
                 drawn[side] = self.take(rows, self.shares(side, rows, "validation" in given))
             if side not in given:
+                # What one side has taken is gone for the next: no text can be on two sides.
                 chosen = set(drawn[side])
                 pool = [row for row in pool if row not in chosen]
         return drawn
@@ -136,6 +143,7 @@ class Drawing:
         rows: int | None = getattr(options, f"{side}_rows")
         if rows is None and side == "validation" and not given and options.train_rows is not None:
             share = options.validation / options.train
+            # One of each label at least: `_balanced` must not refuse a number that nobody set.
             rows = max(labels, round(options.train_rows * share)) if share else 0
         return rows
 
@@ -143,6 +151,7 @@ class Drawing:
         """Return the rows of each label that a side's share of what is left makes."""
         options = self.options
         whole = options.train + (0 if validation_given else options.validation)
+        # Test is drawn first, so its share is of everything; validation's is of what test left.
         part = getattr(options, side) / (whole + (options.test if side == "test" else 0))
         counts = self.count(rows)
         return {label: max(1, round(counts[label] * part)) if part else 0 for label in counts}

@@ -69,6 +69,8 @@ def find_duplicates(texts: Sequence[str], *, near: bool = True) -> Duplicates:
             new = []
             for form in forms:
                 key = key_of(form)
+                # Only new forms go on: an exact copy must not make its shingles look like those
+                # of many different texts.
                 if first.setdefault(key, len(keys)) == len(keys):
                     new.append(form)
                 keys.append(key)
@@ -77,6 +79,7 @@ def find_duplicates(texts: Sequence[str], *, near: bool = True) -> Duplicates:
             advance(len(forms))
     groups = [first[key] for key in keys]
     if found:
+        # A dict keeps its order, so this has the rows in the order in which `found` counted them.
         distinct = list(first.values())
         nearest = found.find_groups()
         group_of = {row: distinct[group] for row, group in zip(distinct, nearest, strict=True)}
@@ -120,6 +123,8 @@ class _NearDuplicates:
                 self.parents.append(self.first_with.setdefault(key_of(spell(form)), text))
                 continue
             numbers = self.word_numbers.of(words)
+            # Texts that differ in punctuation or long numbers only join here, and their shingles
+            # are counted once.
             same = self.first_with.setdefault(_hash(numbers.tobytes()), text)
             self.parents.append(same)
             if same == text:
@@ -139,10 +144,12 @@ class _NearDuplicates:
         return [self.root(text) for text in range(len(self.parents))]
 
     def join(self, one: int, other: int) -> None:
+        # The earlier text stays the root, so that groups do not depend on the order of the joins.
         first, later = sorted((self.root(one), self.root(other)))
         self.parents[later] = first
 
     def root(self, text: int) -> int:
+        # Path halving, in a loop: a long chain of copies would be too deep for recursion.
         while self.parents[text] != text:
             self.parents[text] = self.parents[self.parents[text]]
             text = self.parents[text]

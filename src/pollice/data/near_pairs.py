@@ -28,10 +28,12 @@ class ShingleCounts:
     def add(self, sets: ShingleSets) -> None:
         """Count the shingles of further texts."""
         buckets, times = np.unique(_buckets(sets.hashes), return_counts=True)
+        # The sum is of 64 bits, as `times` is; a sum of bytes would wrap round and look rare again.
         self._counts[buckets] = np.minimum(self._counts[buckets] + times, 255)
 
     def keep_own(self, sets: ShingleSets) -> ShingleSets:
         """Leave out the shingles that stand in many texts."""
+        # Two shingles in one bucket make a count too high, never too low: no common form stays.
         return sets.keep(self._counts[_buckets(sets.hashes)] <= MANY_TEXTS)
 
 
@@ -54,15 +56,20 @@ def find_near_pairs(sets: ShingleSets, own: ShingleSets) -> Iterator[tuple[int, 
 
 
 def _candidates(sets: ShingleSets, own: ShingleSets) -> list[tuple[int, int]]:
+    # Each text's hashes are sorted, so a rank below _SKETCH means one of its smallest.
     ranks = np.arange(len(own.hashes)) - own.starts[own.places]
     sketches = own.keep(ranks < _SKETCH)
+    # Stable: the texts of one hash stay in rising order, so a pair has one form, (lower, higher).
     order = np.argsort(sketches.hashes, kind="stable")
     hashes, places = sketches.hashes[order], sketches.places[order]
     pairs = [np.zeros(0, np.int64)]
+    # An own shingle stands in MANY_TEXTS texts at most, once in each, so equal hashes lie closer
+    # than that: this finds every pair, and its work is bounded whatever the texts are.
     for distance in range(1, MANY_TEXTS):
         shared = hashes[distance:] == hashes[:-distance]
         ones, others = places[:-distance][shared], places[distance:][shared]
         fitting = _similar_sizes(sets, ones, others) & _similar_sizes(own, ones, others)
+        # Two places in one number, so that np.unique counts how many hashes a pair shares.
         pairs.append(ones[fitting] << 32 | others[fitting])
     found, times = np.unique(np.concatenate(pairs), return_counts=True)
     ones, others = found >> 32, found & 0xFFFFFFFF
@@ -76,6 +83,7 @@ def _similar_sizes(
 ) -> NDArray[np.bool_]:
     """Tell of which pairs the sizes allow that they are alike."""
     sizes = sets.sizes[ones], sets.sizes[others]
+    # Jaccard is at most the smaller size over the larger: no pair above the threshold is lost.
     return np.minimum(*sizes) >= _SIMILARITY * np.maximum(*sizes)
 
 

@@ -72,6 +72,7 @@ def read_dataset(source: str, options: ReadOptions = _USUAL) -> Dataset:
     kept: list[int] = []
     dropped = Counter[str]()
     for row, (text, raw_label) in enumerate(zip(rows.texts, rows.labels, strict=True)):
+        # Excluded rows are not named: a code that only they have may have no name, an error else.
         label = None if rows.excluded[row] else _named(source, raw_label, names)
         if rows.excluded[row]:
             dropped["excluded"] += 1
@@ -83,6 +84,7 @@ def read_dataset(source: str, options: ReadOptions = _USUAL) -> Dataset:
             kept.append(row)
             labels.append(label)
     _check_labels(source, labels)
+    # Numbered before rows are dropped, so that an id tells where the row is in the source.
     ids = rows.unique_ids()
     return Dataset(
         ids=tuple(ids[row] for row in kept),
@@ -164,6 +166,7 @@ def _read_table(path: Path, source: _Source) -> _Rows:
 
     def choose(names: Sequence[str]) -> Sequence[str]:
         found.update(_find_columns(path, names, source))
+        # One column may have two roles, such as the label that also excludes: it is read once.
         return list(dict.fromkeys([*found.values(), *source.excluded]))
 
     columns = read_columns(path, choose)
@@ -191,9 +194,11 @@ def _read_tables(tables: Sequence[Path], source: _Source) -> _Rows:
     if not named:
         return _read_table(tables[0], source)
     several = [(part, _read_table(table, source)) for part, table in named]
+    # Parts often count their rows from 0 each, so the part belongs to the id.
     ids = [f"{part}/{value}" for part, rows in several for value in rows.ids or ()]
     texts = [text for _, rows in several for text in rows.texts]
     return _Rows(
+        # A table without ids, or two tables of one part with the same ones: then rows are numbered.
         ids=ids if len(set(ids)) == len(texts) else None,
         texts=texts,
         labels=[label for _, rows in several for label in rows.labels],
@@ -203,6 +208,7 @@ def _read_tables(tables: Sequence[Path], source: _Source) -> _Rows:
 
 
 def _part_of_name(name: str) -> str | None:
+    # Such as train-00000-of-00002.parquet.
     return PART_NAMES.get(re.split("[^a-z]", name.lower(), maxsplit=1)[0])
 
 
@@ -332,8 +338,10 @@ def _check_labels(source: str, labels: Sequence[str]) -> None:
 def _label_names(labels: Iterable[str], names: Mapping[str, str] | None) -> tuple[str, ...]:
     found = set(labels)
     if names is not None:
+        # Two codes may have the same name, so the names are made distinct, in the order given.
         return tuple(name for name in dict.fromkeys(names.values()) if name in found)
     try:
+        # By name first: "1" and "1.0" are equal as numbers, and a set's order changes every time.
         return tuple(sorted(sorted(found), key=float))
     except ValueError:
         return tuple(sorted(found))

@@ -126,6 +126,7 @@ def find_scale(label_names: Sequence[str]) -> Scale | None:
 def _scale_of_words(label_names: Sequence[str]) -> Scale | None:
     found = {name: _value(_unnumbered(_plain(name))) for name in label_names}
     values = {name: value for name, value in found.items() if value is not None}
+    # Two labels at one place, such as good and positive, have no order.
     if len(values) < len(found) or len(set(values.values())) < len(values):
         return None
     names = tuple(sorted(values, key=lambda name: values[name]))
@@ -155,6 +156,7 @@ def _scale_of_numbers(label_names: Sequence[str]) -> Scale | None:
     bare = not any(unit for _, unit in numbers.values())
     if len(values) == 2:
         return Scale(names=names, cuts=(0.0,), bare_numbers=bare)
+    # Steps without a label are counted too: a cut then lies midway across those left out.
     ladder = _even_cuts(steps, _NUMBERS_REACH)
     cuts = tuple(
         (ladder[round(below - low)] + ladder[round(above - low) - 1]) / 2
@@ -205,6 +207,7 @@ def _value(name: str) -> float | None:
         return sum(known) / len(known) if len(known) == len(parts) and same else None
     first, _, rest = name.partition(" ")
     inner = _value(rest) if rest else None
+    # None is no known word, 0.0 a neutral one: neither can be made stronger, weaker or negated.
     if not inner:
         return None
     if first == "not":

@@ -66,6 +66,8 @@ class WordNumbers(dict[str, int]):
     def __missing__(self, word: str) -> int:
         """Number a word that comes for the first time."""
         known = "0" if len(word) >= _LEAST_DIGITS and word.isdecimal() else word
+        # Not hash(), which differs in every process. Texts given in Python may hold half a
+        # surrogate pair, which plain UTF-8 refuses.
         digest = hashlib.blake2b(known.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         number = self[word] = int.from_bytes(digest, "big")
         return number
@@ -95,6 +97,7 @@ class ShingleSets:
 
     def keep(self, kept: NDArray[np.bool_]) -> "ShingleSets":
         """Return the sets of the shingles that are to be kept, ``(shingles,)``."""
+        # minlength: a text that loses every shingle keeps its place, with the size 0.
         sizes = np.bincount(self.places[kept], minlength=len(self.sizes))
         return ShingleSets(hashes=self.hashes[kept], sizes=sizes)
 
@@ -114,11 +117,16 @@ def hash_shingles(texts: Sequence[Numbers]) -> ShingleSets:
     count = len(numbers) - SHINGLE_WORDS + 1
     hashes = np.zeros(count, np.uint64)
     for offset in range(SHINGLE_WORDS):
+        # Wraps modulo 2**64 on purpose. A product carries low bits up only; the shift below
+        # brings high ones down again.
         hashes = (hashes + numbers[offset : offset + count]) * _MIX
         hashes ^= hashes >> np.uint64(29)
     places = np.repeat(np.arange(len(texts), dtype=np.uint64), lengths)
+    # A run that begins in one text and ends in the next is no shingle.
     whole = places[:count] == places[SHINGLE_WORDS - 1 :]
+    # The text above, the upper half of the hash below: one sort orders by text, then by hash.
     placed = np.sort(places[:count][whole] << np.uint64(32) | hashes[whole] >> np.uint64(32))
     distinct = placed[np.append(True, placed[1:] != placed[:-1])]
     sizes = np.bincount((distinct >> np.uint64(32)).astype(np.int64), minlength=len(texts))
+    # The cast drops the upper half, which is the text's place.
     return ShingleSets(hashes=distinct.astype(np.uint32), sizes=sizes)

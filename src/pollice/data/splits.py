@@ -66,9 +66,11 @@ def split(
     """
     rows = _Rows.of(dataset, test, options)
     parts = _given_parts(dataset, test)
+    # Before `once`: the row that stands for a text must be of the side that keeps the text.
     sides = _without_leaks(parts, rows.duplicates.groups)
     _check_seen(parts, sides, rows.labels)
     given: dict[Side, list[int]]
+    # A validation part that lost every row to the test part counts as not given.
     given = {side: sides[side] for side in SIDES if side != "train" and sides[side]}
     pools = {side: rows.once(sides[side]) for side in SIDES}
     drawing = Drawing(labels=rows.labels, options=options)
@@ -82,6 +84,7 @@ def split(
         exact_duplicates=rows.duplicates.exact,
         near_duplicates=rows.duplicates.near,
         leaked_rows_removed=sum(map(len, parts.values())) - sum(map(len, sides.values())),
+        # A part kept whole leaves nothing out; a side drawn from training has no part, and adds 0.
         copies_left_out=sum(
             len(sides[side]) - len(pools[side]) for side in SIDES if drawn[side] != sides[side]
         ),
@@ -106,6 +109,7 @@ def sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
     times = Counter[tuple[str, str, str]]()
     for row, (text, label) in enumerate(zip(dataset.texts, dataset.labels, strict=True)):
         part = dataset.parts[row] if dataset.parts else ""
+        # With the copy's number, copies have different hashes; else they would be drawn together.
         content = f"{times[part, label, text]} {text}".encode("utf-8", "surrogatepass")
         times[part, label, text] += 1
         strata[part, label].append((draw_hash("sample", seed, content), row))
@@ -143,6 +147,7 @@ class _Rows:
         duplicates = find_duplicates(texts, near=options.near_duplicates)
         least: dict[int, bytes] = {}
         for group, key in zip(duplicates.groups, duplicates.keys, strict=True):
+            # The least key of all copies, not the first row's, which depends on the file's order.
             least[group] = min(key, least.get(group, key))
         return cls(
             dataset=dataset,
@@ -171,6 +176,7 @@ class _Rows:
 
         def place(row: int) -> tuple[bytes, str]:
             content = f"{self.labels[row]}\n{self.texts[row]}".encode("utf-8", "surrogatepass")
+            # Rows equal in label and text hash alike; only then does the id decide.
             return draw_hash("copy", self.seed, content), self.id_of(row)
 
         return min((row for row in copies if counts[self.labels[row]] == most), key=place)
@@ -213,6 +219,8 @@ def _without_leaks(parts: Mapping[Side, list[int]], groups: Sequence[int]) -> di
     """Leave out of validation what touches the test part, and of training what touches either."""
     seen: set[int] = set()
     clean: dict[Side, list[int]] = {}
+    # Test comes first, as it stays whole: everything else gives way to it. Copies within one
+    # part are no leak, so `seen` grows only after the part has been filtered.
     for side in ("test", "validation", "train"):
         clean[side] = [row for row in parts[side] if groups[row] not in seen]
         seen.update(groups[row] for row in clean[side])

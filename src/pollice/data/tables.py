@@ -69,6 +69,7 @@ def _string(value: str | float | None) -> str | None:
     if isinstance(value, float):
         if math.isnan(value):
             return None
+        # Whole numbers may be stored as floats, as in a column with gaps: 1.0 must be the label 1.
         value = int(value) if value.is_integer() else value
     elif isinstance(value, bool):
         value = str(value).lower()
@@ -130,6 +131,7 @@ def read_lines(path: Path) -> Iterator[str]:
     with _open(path) as file:
         for number, line in enumerate(_raw_lines(path, file), start=1):
             if number == 1:
+                # Before the search for NUL, which UTF-16 is full of: the mark is the better reason.
                 if line.startswith(_UTF16_MARKS):
                     raise DataError(
                         f"Expected UTF-8, but {path} begins with the mark of UTF-16. "
@@ -153,6 +155,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 def _open(path: Path) -> BinaryIO:
     try:
+        # Nothing is unpacked yet: damage shows while reading, where `_raw_lines` explains it.
         if path.suffix.lower() == ".gz":
             return cast(BinaryIO, gzip.open(path))
         if path.suffix.lower() == ".bz2":
@@ -180,6 +183,7 @@ def _broken_compression(path: Path) -> DataError:
 
 
 def _read_separated(path: Path, choose: Choose, delimiter: str) -> Columns:
+    # Python's limit is 131,072 characters, which a long text exceeds. This holds process-wide.
     csv.field_size_limit(_LONGEST_FIELD)
     rows = _separated_rows(path, delimiter)
     _, header = next(rows, (0, None))
@@ -210,12 +214,14 @@ def _separator(path: Path, usual: str) -> str:
 
 def _separated_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each row's first line, and its fields; skip blank lines."""
+    # strict: without it, a quote left open would take in the rest of the file as one text.
     reader = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
     number = 1
     try:
         for row in reader:
             if row:
                 yield number, row
+            # A quoted text may hold line breaks, so rows cannot be counted to find their lines.
             number = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
@@ -262,6 +268,7 @@ def _empty(path: Path) -> DataError:
 def _read_parquet(path: Path, choose: Choose) -> Columns:
     with _open(path) as file:
         try:
+            # Parquet is read from its end, so a compressed one must be unpacked whole.
             source = file if path.suffix.lower() == ".parquet" else pa.BufferReader(file.read())
         except (OSError, EOFError, zlib.error) as error:
             raise _broken_compression(path) from error
@@ -292,6 +299,8 @@ def _check_fits(path: Path, metadata: Any, chosen: Sequence[str]) -> None:
     stored = sum(
         part.total_uncompressed_size
         for part in parts
+        # A nested column is stored as a.b.c. A name that itself has a dot is not counted, so
+        # the check may be too mild, but it refuses no good file for that.
         if part.path_in_schema.partition(".")[0] in chosen
     )
     needed = stored + metadata.num_rows * len(chosen) * _BYTES_A_VALUE

@@ -57,8 +57,11 @@ def attempts_on(test: Dataset, judged: Predictions, seed: int) -> Iterator[Attem
     answers = dict(zip(judged.ids, judged.predicted, strict=True))
     gold = dict(zip(test.ids, test.labels, strict=True))
     for number, injection in enumerate(injections()):
+        # One stream a sentence: a sentence added at the end leaves the rows of the others alone.
         draw = np.random.default_rng([seed, number])
         order = [test.ids[row] for row in draw.permutation(len(test))]
+        # For all rows, right or wrong: so a row's target does not depend on the method's answers.
+        # A shift is never 0 or a whole turn, so the target is never the gold label.
         shifts = draw.integers(1, len(test.label_names), size=len(test))
         right = [
             (row_id, shift)

@@ -21,9 +21,11 @@ def judge_canary(predictions: Predictions) -> Canary:
     evaluation = evaluate(predictions)
     confusion = np.array(evaluation.confusion)
     shares_gold = confusion.sum(axis=1) / evaluation.rows
+    # Without the column "no answer", which is never right and adds nothing to chance.
     shares_predicted = confusion[:, :-1].sum(axis=0) / evaluation.rows
     chance = float(np.clip(shares_gold @ shares_predicted, 0, 1))
     right = int(np.trace(confusion))
+    # bdtrc(k, ...) is the chance of more than k, so `right` itself needs k = right - 1.
     p_value = float(bdtrc(right - 1, evaluation.rows, chance)) if right else 1.0
     return Canary(
         applicable=True,
@@ -44,9 +46,11 @@ def shuffle_labels(rows: Dataset, draw: np.random.Generator) -> Dataset:
     """
     codes = np.array([rows.label_names.index(label) for label in rows.labels], np.int64)
     counts = np.bincount(codes, minlength=len(rows.label_names))
+    # Each label's cards lie at even distances on [0, 1), from a random start: sorting deals them.
     turns = np.concatenate([(np.arange(count) + draw.random()) / count for count in counts])
     dealt = np.repeat(np.arange(len(counts)), counts)[np.argsort(turns, kind="stable")]
     order = draw.permutation(len(rows))
     shuffled = np.empty_like(codes)
+    # Stable, so the random order stays within each true label.
     shuffled[order[np.argsort(codes[order], kind="stable")]] = dealt
     return replace(rows, labels=tuple(rows.label_names[code] for code in shuffled))

@@ -20,6 +20,7 @@ def compare_with_majority(runs: Mapping[str, Predictions]) -> tuple[AgainstMajor
     A row without an answer counts as wrong.
     """
     counts = {name: _discordance(run) for name, run in runs.items()}
+    # A family of tests of its own: the pairs of two methods are corrected apart from these.
     decisions = decide([each.p_value for each in counts.values()])
     return tuple(
         _against_majority(name, run, counts[name], decision)
@@ -34,6 +35,7 @@ def _gold(run: Predictions) -> NDArray[np.int64]:
 
 def _discordance(run: Predictions) -> Discordance:
     gold = _gold(run)
+    # No answer is a negative number, which equals no column: such a row is never right.
     right = run.answers == gold
     majority_right = gold == majority_column(gold, run.label_names)
     return Discordance(
@@ -50,6 +52,7 @@ def _against_majority(
     confusion = count_answers(gold, np.where(run.answers < 0, labels, run.answers), labels)
     balanced, interval = balanced_accuracy(confusion)
     answered = confusion[:, :-1].sum(axis=0)
+    # Ties go by name, since the order of the columns differs between tables of one comparison.
     commonest = min(range(labels), key=lambda column: (-answered[column], run.label_names[column]))
     majority = majority_column(gold, run.label_names)
     return AgainstMajority(
@@ -60,6 +63,7 @@ def _against_majority(
         majority_accuracy=float((gold == majority).mean()),
         balanced_accuracy=balanced,
         balanced_accuracy_interval=interval,
+        # Only labels that have a row count, as in the balanced accuracy that this is held against.
         guessing=1 / int((confusion.sum(axis=1) > 0).sum()),
         commonest_answer=run.label_names[commonest] if answered.any() else None,
         commonest_answer_rows=int(answered[commonest]),

@@ -38,9 +38,11 @@ def compare(
     """
     if not runs:
         raise PredictionsError("Expected at least one run to compare, but there is none. Name one.")
+    # All before any is aligned: with a repeated id, aligning would silently keep the last row.
     for name, run in runs.items():
         _check(name, run)
     first_name, first = next(iter(runs.items()))
+    # Each array is (rows,) in the first run's order, so that two of them compare row by row.
     right = {
         name: _right(abstain(run, abstain_below))[_alignment(first_name, first, name, run)]
         for name, run in runs.items()
@@ -54,6 +56,7 @@ def compare(
             pair_of(a, b, each, decision)
             for ((a, b), each), decision in zip(counts.items(), decisions, strict=True)
         ),
+        # Ties go by the log loss of the whole table: abstaining must not help to win one.
         ranking=tuple(
             sorted(runs, key=lambda name: (-int(right[name].sum()), _log_loss(runs[name]), name))
         ),
@@ -119,6 +122,7 @@ def _alignment(
 
 
 def _right(run: Predictions) -> BoolArray:
+    # A row without an answer has None here, which equals no gold label: it counts as wrong.
     pairs = zip(run.predicted, run.gold or (), strict=True)
     return np.fromiter((predicted == gold for predicted, gold in pairs), np.bool_, count=len(run))
 

@@ -153,6 +153,7 @@ def _tuning(run: Predictions, options: JudgingOptions) -> tuple[Pair, ...]:
     if not before:
         return ()
     runs = {"after": run, **{name: run.variant(name) for name in before}}
+    # "after" is the first run, and pairs keep the order of the runs: it is always `a`.
     return tuple(pair for pair in _compare(runs, options).pairs if pair.a == "after")
 
 
@@ -161,6 +162,7 @@ def _spread(tables: Sequence[Predictions], first: Evaluation, below: float | Non
     if not tables:
         return None
     others = [evaluate(table, abstain_below=below).accuracy for table in tables]
+    # At least two values, as `stdev` needs: the first draw, and one more.
     accuracies = [first.accuracy, *others]
     return Spread(
         draws=len(accuracies),
@@ -186,5 +188,6 @@ def _mistakes(run: Predictions, texts: Mapping[str, str]) -> tuple[Mistake, ...]
         )
         if predicted is not None and predicted != gold
     ]
+    # The id decides between equals, so that the order of the rows does not change a report.
     wrong.sort(key=lambda mistake: (-mistake.probability, mistake.id))
     return tuple(wrong[:_MISTAKES])

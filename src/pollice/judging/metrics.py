@@ -140,6 +140,7 @@ def evaluate(
     answered = scored & ~_unsure(predictions, abstain_below)
     labels = len(predictions.label_names)
     answers = np.where(answered, predictions.answers, labels)
+    # `labels` is no gold column, so a row without an answer is never right.
     right = answers == gold
     confusion = count_answers(gold, answers, labels)
     probabilities, truth = predictions.probabilities[scored], gold[scored]
@@ -207,6 +208,7 @@ def balanced_accuracy(confusion: IntArray) -> tuple[float, tuple[float, float]]:
     ]
     parts = [(right / rows, *wilson_interval(right, rows)) for right, rows in rights if rows]
     mean = sum(share for share, _, _ in parts) / len(parts)
+    # Each side has its own distances, as Wilson's limits are not symmetric about the share.
     below = sqrt(sum((share - low) ** 2 for share, low, _ in parts)) / len(parts)
     above = sqrt(sum((high - share) ** 2 for share, _, high in parts)) / len(parts)
     return mean, (max(0.0, mean - below), min(1.0, mean + above))
@@ -235,6 +237,7 @@ def _unsure(predictions: Predictions, below: float | None) -> BoolArray:
     check_threshold(below)
     if below is None:
         return np.zeros(len(predictions), np.bool_)
+    # NaN compares as False: a row without probabilities is not "unsure", it is not scored.
     unsure: BoolArray = predictions.probabilities.max(axis=1, initial=-np.inf) < below
     return unsure
 
@@ -325,6 +328,7 @@ def _roc_auc(probabilities: FloatArray, gold: IntArray) -> float | None:
         return None
     scores = probabilities[:, 1]
     positives, negatives = np.sort(scores[gold == 1]), np.sort(scores[gold == 0])
+    # The Mann-Whitney count by binary search; comparing every two rows would be quadratic.
     below = np.searchsorted(negatives, positives, side="left").mean()
     not_above = np.searchsorted(negatives, positives, side="right").mean()
     return float((below + not_above) / 2 / len(negatives))
@@ -339,6 +343,7 @@ def _log_loss(probabilities: FloatArray, gold: IntArray) -> float:
 
 def _reliability(confidence: FloatArray, right: BoolArray) -> tuple[ReliabilityBin, ...]:
     edges = np.linspace(0.0, 1.0, _BINS + 1)
+    # "left" puts a confidence on an edge into the lower bin, as the bins are (lower, upper].
     bins = np.searchsorted(edges[1:-1], confidence, side="left")
     rows = np.bincount(bins, minlength=_BINS)
     confidences = np.bincount(bins, weights=confidence, minlength=_BINS)

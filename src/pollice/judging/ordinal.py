@@ -71,12 +71,14 @@ def evaluate_on_scale(
     """
     check_scale(scale, label_names)
     order = [list(label_names).index(name) for name in scale]
+    # "No answer" has no place on the scale, so its column stays last.
     ordered = confusion[order][:, [*order, len(order)]]
     answered = ordered[:, :-1].astype(np.float64)
     steps = np.arange(len(scale), dtype=np.float64)
     distance = np.abs(steps[:, None] - steps[None, :])
     rows = answered.sum()
     expected = probabilities[:, order] @ steps
+    # The inverse permutation: `order` gives the column of each step.
     step_of_column = np.argsort(order)
     return OrdinalEvaluation(
         scale=scale,
@@ -91,8 +93,11 @@ def evaluate_on_scale(
 def _weighted_kappa(observed: FloatArray, weights: FloatArray) -> float | None:
     expected = np.outer(observed.sum(axis=1), observed.sum(axis=0))
     by_chance = (weights * expected).sum()
+    # The weights are 0 on the diagonal only: either nothing is answered, or every row has one
+    # gold label and the same answer.
     if by_chance == 0:
         return None
+    # The product of the margins is n times the counts that chance gives, hence the factor n.
     return float(1 - observed.sum() * (weights * observed).sum() / by_chance)
 
 
@@ -100,6 +105,7 @@ def _spearman(first: NDArray[np.generic], second: NDArray[np.generic]) -> float 
     ranks = _ranks(first), _ranks(second)
     if any(len(one) == 0 or np.ptp(one) == 0 for one in ranks):
         return None
+    # Not the short formula with squared differences of ranks: with ties, it is wrong.
     return float(np.corrcoef(*ranks)[0, 1])
 
 

@@ -46,6 +46,7 @@ class Discordance:
     @cached_property
     def p_value(self) -> float:
         """Exact two-sided McNemar test: binomial on the discordant rows."""
+        # Where wins equal losses, both tails hold the middle, and twice one of them is more than 1.
         fewer = min(self.wins, self.losses)
         return min(1.0, 2 * float(bdtr(fewer, self.discordant, 0.5)))
 
@@ -72,7 +73,9 @@ def decide(p_values: Sequence[float]) -> list[Decision]:
     largest, stopped, level_of = 0.0, 0, dict[float, int]()
     for done, index in enumerate(np.argsort(p_values, kind="stable")):
         left = len(p_values) - done
+        # The running maximum: a later test must not pass after an earlier one has failed.
         largest = max(largest, min(1.0, left * p_values[index]))
+        # 0 means "not stopped yet"; `left` is at least 1, so it cannot be taken for that.
         stopped = stopped or (left if largest >= LEVEL else 0)
         adjusted[index] = largest
         tests[index] = level_of.setdefault(p_values[index], stopped or left)
@@ -85,6 +88,7 @@ def decide(p_values: Sequence[float]) -> list[Decision]:
 def pair_of(a: str, b: str, counts: Discordance, decision: Decision) -> Pair:
     """Return the pair of two names: its verdict and interval are of the same decision."""
     verdict: Verdict = "not distinguishable"
+    # A lead of 0 has the p-value 1, so a significant pair always has a sign.
     if decision.significant:
         verdict = "better" if counts.lead > 0 else "worse"
     return Pair(
@@ -125,11 +129,15 @@ def _lower_limit(counts: Discordance, tail: float, positive: bool) -> float:
         return -_upper_quantile(discordant, rows, tail)
     if discordant == rows and not positive:  # all are, so the difference is that of the share alone
         return min(0.0, 2 * float(betaincinv(wins, losses + 1, tail)) - 1)
+    # (361,): quantiles of the beta distribution of the lower limit, one for each normal node.
     share = betaincinv(wins, losses + 1, ndtr(_NODES))
     slope = 2 * share - 1
 
     def excess(difference: float) -> float:
         if positive:
+            # The cautious end: fewer discordant rows for a limit above 0, more for one below it.
+            # Slopes of the other sign always lie on the same side of the limit, so their chance is
+            # known, 1 or 0, and np.where only keeps the division from a slope of 0.
             ahead = slope > 0
             reach = np.minimum(difference / np.where(ahead, slope, 1.0), 1.0)
             below = np.where(ahead, betainc(discordant, rows - discordant + 1, reach), 1.0)
@@ -158,9 +166,11 @@ def critical_lead(discordant: int, tests: int) -> int:
     Where so few discordant rows cannot be, it is the least number of them that can, all one way.
     """
     fewest = 1
+    # The best case is all rows one way; fewer rows than this can never be significant.
     while tests * 2 * 0.5**fewest >= LEVEL:
         fewest += 1
     rows = max(discordant, fewest)
     p_values = tests * 2 * bdtr(np.arange(rows // 2 + 1), rows, 0.5)
+    # They rise with the index and the first is significant: this is the last such index.
     fewer = int(np.count_nonzero(p_values < LEVEL)) - 1
     return rows - 2 * fewer

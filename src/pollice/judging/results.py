@@ -290,6 +290,7 @@ class Report:
     @property
     def abstain_below(self) -> float | None:
         """The probability below which every method left a row unanswered; None: nowhere."""
+        # One threshold holds for all methods of a report, so any of them can be asked.
         return self.methods[0].evaluation.abstain_below
 
     @property

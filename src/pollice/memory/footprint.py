@@ -93,6 +93,7 @@ class Footprint:
 
         On a CPU that is counted as libraries. Parts that take nothing are left out.
         """
+        # A GPU plan has no host memory in it, so what the process holds does not matter there.
         libraries = self.parts["libraries"] if self.cuda else max(held, self.parts["libraries"])
         parts = {**self.parts, "libraries": libraries}
         return {name: parts[name] for name in sorted(parts, key=PARTS.index) if parts[name]}

@@ -104,6 +104,7 @@ def read_size(text: str) -> int:
             f"Expected a size such as 15GiB or 800MiB for --memory, but found {text!r}."
         )
     power, unit = _UNITS[match["unit"].upper()], match["unit"].upper()
+    # 15GB is decimal; 15G and 15GiB are both binary.
     decimal = bool(unit) and not match["binary"] and text.strip().upper().endswith("B")
     return round(float(match["number"]) * (1000 ** (power // 10) if decimal else 1 << power))
 
@@ -129,11 +130,13 @@ def plan_memory(
     """
     if not isinstance(method, PlannedMethod):
         return None
+    # First: what an earlier method freed must not count as held by this process.
     release_memory()
     held = resident_bytes() - 2 * lengths.characters  # the texts are a part of their own
     work = _Work(method=method, lengths=lengths, held=held)
     cuda = method.estimate_memory(lengths).cuda
     budget = _budget(memory, cuda=cuda)
+    # All of them, even if the first fits: the table shows what the others would take.
     candidates = tuple(_candidates(work, cuda=cuda))
     fitting = (
         candidate
@@ -152,6 +155,7 @@ def _budget(memory: int | None, *, cuda: bool) -> Budget:
         # Imported here: a comparison of methods without a checkpoint needs no torch.
         from pollice.models.pretrained.planned_device import free_gpu_bytes
 
+        # A plan counts CUDA's context as one of its parts, so the budget has room for it.
         free = free_gpu_bytes() + CUDA_CONTEXT
     else:
         free = free_bytes() + resident_bytes()  # a plan counts what the process holds already
@@ -194,6 +198,7 @@ def _candidates(work: _Work, *, cuda: bool) -> Iterator[Candidate]:
     yield last
     for changes in work.smaller_batches():
         found = work.candidate("smaller micro-batch", changes)
+        # A step that saves nothing is no way of its own; halving goes on from it all the same.
         if found.bytes < last.bytes:
             yield found
             last = found

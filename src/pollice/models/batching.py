@@ -27,6 +27,7 @@ def cut(tokens: Sequence[int], limit: int, keep: Keep) -> list[int]:
     if len(tokens) <= limit:
         return list(tokens)
     head = {"head": limit, "tail": 0, "head_tail": int(limit * _HEAD_SHARE)}[keep]
+    # Not tokens[-(limit - head):], which keeps everything where the head takes the whole limit.
     return [*tokens[:head], *tokens[len(tokens) - (limit - head) :]]
 
 
@@ -61,6 +62,7 @@ def length_batches(
     batches = []
     start = 0
     while start < len(order):
+        # The first row is the longest of its batch, so all others are padded to it.
         rows = max(1, batch_tokens // max(1, int(lengths[order[start]]) + extra))
         batches.append(order[start : start + rows])
         start += rows

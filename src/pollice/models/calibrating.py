@@ -72,8 +72,10 @@ def calibrate(
     _check_rows(step, free, len(labels), texts)
     codes = codes_of(labels, label_names)
     learned = {name: _LEARN[name] for name, rows in _NEEDED.items() if len(labels) >= rows}
+    # A last axis of length 0 says that no hidden states were kept: nothing can be probed.
     if not labelled.hidden.shape[-1]:
         learned.pop("probe", None)
+    # Learned on all labelled rows; the cross-validation below only chooses, and learns anew.
     everything = free
     for learn in learned.values():
         everything = learn(everything, labelled, codes, label_names)
@@ -129,6 +131,7 @@ def _calibrate_freely(
     if len(log_probabilities) >= BATCH_TEXTS:
         centre = find_centre(_flipped(log_probabilities, flipped), reference)
     elif reference is not None and references is not None:
+        # As many bad as good sentences: their mean is balanced. Flipped, as it is flipped back.
         centre = Centre(shift=_flipped(references.log_probabilities.mean(axis=0), flipped))
     else:
         return Calibration(steps=steps), None
@@ -179,6 +182,7 @@ def _judge_others(
     """Return what learns a step on some of the labelled rows and judges others."""
 
     def judged(train: NDArray[np.int64], others: NDArray[np.int64]) -> FloatArray:
+        # From `free`: what all labelled rows taught would include the rows that are judged here.
         learned = _LEARN[step](free, labelled.take(train), codes[train], label_names)
         return learned.probabilities(labelled.take(others))[step]
 
@@ -220,6 +224,7 @@ def learn_calibration(
 
         def scored(texts: Sequence[str]) -> LabelScores:
             chunks = in_chunks(texts, advance, size=_CHUNK_ROWS)
+            # np.concatenate refuses an empty list; a call without texts gives arrays of 0 rows.
             parts = [label_scores(chunk) for chunk in chunks] or [label_scores(())]
             return LabelScores(
                 log_probabilities=np.concatenate([part.log_probabilities for part in parts]),

@@ -96,6 +96,7 @@ def find_reference(log_probabilities: FloatArray) -> Reference | None:
     Args:
         log_probabilities: Of `REFERENCE_TEXTS`, ``(texts, questions, 2)``, the bad pole first.
     """
+    # (sentences,): the good pole less the bad one, averaged over the questions.
     odds = np.diff(log_probabilities, axis=2)[..., 0].mean(axis=1)
     bad, good = odds[::2], odds[1::2]
     if np.mean(good > bad) < _TOLD_APART:
@@ -141,6 +142,7 @@ def find_centre(log_probabilities: FloatArray, reference: Reference | None = Non
     spread = float(np.diff(log_probabilities, axis=2).mean(axis=1).std())
     allowed = _ALLOWED * spread
     moved = float(np.clip(own, reference.middle - allowed, reference.middle + allowed)) - own
+    # Half to each pole: the difference of both moves by `moved`, and their sum stays.
     half = moved / 2
     return Centre(
         shift=shift + np.array([-half, half]),
@@ -153,6 +155,7 @@ def find_centre(log_probabilities: FloatArray, reference: Reference | None = Non
 def _middle_of_texts(log_probabilities: FloatArray) -> tuple[FloatArray, float | None]:
     mean = log_probabilities.mean(axis=0)
     texts, _, labels = log_probabilities.shape
+    # (texts, 1) where there are two labels: the rows that scikit-learn wants.
     odds = np.diff(log_probabilities, axis=2).mean(axis=1)
     if labels != 2 or texts < _GROUP_TEXTS or np.ptp(odds) == 0:
         return mean, None

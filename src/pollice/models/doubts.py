@@ -101,6 +101,7 @@ def _doubts_of_shift(
     """Compare with the answers before calibration, which has nothing else to go by."""
     common, share = _commonest(answers, label_names)
     raw, raw_share = _commonest(raw_table, label_names)
+    # How common the label that led before is now, whichever label leads after calibration.
     left = float(np.mean(answers.argmax(axis=1) == label_names.index(raw)))
     if raw_share - left <= _MOVED:
         return []

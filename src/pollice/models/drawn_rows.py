@@ -50,6 +50,7 @@ def _balanced(order: Sequence[int], train: Dataset, rows: int) -> list[int]:
     for row in order:
         waiting[train.labels[row]].append(row)
     taken: list[int] = []
+    # Ends only if `order` has so many rows: the caller must not ask for more.
     while len(taken) < rows:
         for queue in waiting.values():
             if queue and len(taken) < rows:
@@ -62,6 +63,7 @@ def _at_shares(order: Sequence[int], train: Dataset, rows: int) -> list[int]:
     have = Counter(train.labels[row] for row in order)
     asked = {name: rows * count / max(1, len(order)) for name, count in have.items()}
     quota = {name: int(share) for name, share in asked.items()}
+    # The largest remainders first: the key is minus what rounding down took away.
     rest = sorted(
         asked, key=lambda name: (quota[name] - asked[name], train.label_names.index(name))
     )

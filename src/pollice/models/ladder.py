@@ -68,6 +68,7 @@ def choose_step(
 
 def _held_out(learn: Learn, rows: int, labels: int, seed: int) -> FloatArray:
     judged = np.zeros((rows, labels))
+    # The same seed for every step: all are judged on the same folds.
     folds = KFold(min(_FOLDS, rows), shuffle=True, random_state=seed)
     for train, held_out in folds.split(np.zeros(rows)):
         judged[held_out] = learn(train, held_out)
@@ -77,6 +78,7 @@ def _held_out(learn: Learn, rows: int, labels: int, seed: int) -> FloatArray:
 def _is_better(
     judged: FloatArray, present: FloatArray, codes: Rows, margins: tuple[float, float]
 ) -> bool:
+    # Row by row: what makes a row hard for both steps cancels out of the standard error.
     gains = _loss(present, codes) - _loss(judged, codes)
     error = gains.std(ddof=1) / np.sqrt(len(gains))
     margin, more = margins

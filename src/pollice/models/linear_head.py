@@ -110,6 +110,8 @@ def _standardized(features: Any, mean: FloatArray, scale: FloatArray) -> Any:
 
 def _folds(features: Any, codes: NDArray[np.int64]) -> list[tuple[Any, ...]]:
     rarest = int(np.bincount(codes)[np.unique(codes)].min())
+    # Without rounds every strength has the loss 0, and argmin takes the first of them: by
+    # default the strongest regularization, as nothing speaks for a weaker one.
     if rarest < 2:
         return []
     splitter = StratifiedKFold(min(5, rarest), shuffle=True, random_state=0)
@@ -142,6 +144,7 @@ def _fit(
         bias[present] = 0.0
         return weight, bias
     model = LogisticRegression(C=strength, max_iter=2000).fit(features, codes)
+    # For two labels scikit-learn has one row of weights, the log-odds of the second label.
     if len(present) == 2:
         weight[:, present] = np.stack([np.zeros(features.shape[1]), model.coef_[0]], axis=1)
         bias[present] = [0.0, model.intercept_[0]]

@@ -79,6 +79,7 @@ def default_steps(scale: Scale, label_names: Sequence[str]) -> OrderedSteps:
     thresholds = np.sign(cuts) * np.interp(np.abs(cuts), _CUTS, _THRESHOLDS)
     columns = np.array([label_names.index(name) for name in scale.names], np.int64)
     narrowest = float(np.diff(thresholds).min()) if len(thresholds) > 1 else _NARROWEST
+    # Slope and thresholds grow alike, so the scores at which steps meet stay where they were.
     sharper = max(1.0, _NARROWEST / narrowest)
     return OrderedSteps(
         slope=DEFAULT_SLOPE * sharper, thresholds=thresholds * sharper, columns=columns
@@ -93,12 +94,15 @@ def fit_steps(defaults: OrderedSteps, score: FloatArray, labels: NDArray[np.int6
         score: ``(texts,)``.
         labels: ``(texts,)``, as columns of the labels.
     """
+    # The inverse permutation: `columns` gives the column of each step.
     step_of = np.argsort(defaults.columns)
     steps = step_of[labels]
     gaps = np.log(np.diff(defaults.thresholds))
 
     def moved(changes: FloatArray) -> tuple[float, FloatArray]:
         first = changes[1]
+        # Gaps as logarithms: the thresholds rise whatever the optimizer tries. Their middle is
+        # held, so that a change of gaps does not also move the whole.
         rest = np.exp(gaps + changes[2:])
         middle = np.interp(
             (len(rest)) / 2, np.arange(len(rest) + 1), np.concatenate([[0.0], np.cumsum(rest)])
@@ -122,4 +126,5 @@ def _step_probabilities(slope: float, thresholds: FloatArray, score: FloatArray)
     """Return ``(texts, steps)``, the worst step first."""
     below = expit(thresholds[None, :] - slope * score[:, None])
     edges = np.zeros((len(score), 1)), np.ones((len(score), 1))
+    # Steps between rising values from 0 to 1: none is negative, and a row sums to 1.
     return np.diff(np.concatenate([edges[0], below, edges[1]], axis=1), axis=1)

@@ -59,5 +59,6 @@ def fit_scaling(scores: FloatArray, labels: NDArray[np.int64]) -> ScaledScores:
         found = log_softmax(np.exp(changes[0]) * scores + changes[1:], axis=-1)[rows, labels]
         return float(-found.sum() + 0.5 * ((changes / spreads) ** 2).sum())
 
+    # One bias too many: the same number added to all changes nothing. The prior settles it.
     best: Any = minimize(loss, np.zeros(1 + count), method="L-BFGS-B")
     return ScaledScores(slope=float(np.exp(best.x[0])), bias=best.x[1:])

@@ -60,10 +60,13 @@ def biases_for(probabilities: FloatArray, shares: FloatArray) -> FloatArray:
     """
     scores = np.log(probabilities + _LEAST)
     bias = np.zeros(len(shares))
+    # From soft to sharp, each from the last one's biases: the mean of sharp answers hardly
+    # reacts to a small change, so that a start far off would be hard to mend.
     for sharpness in _SHARPER:
         for _ in range(_ROUNDS):
             found = softmax((scores + bias) / sharpness, axis=1).mean(axis=0)
             bias += sharpness * (np.log(shares) - np.log(found + _LEAST))
+    # Softmax ignores a number added to every bias, so any one may be chosen.
     centred: FloatArray = bias - bias.mean()
     return centred
 

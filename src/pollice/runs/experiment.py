@@ -66,6 +66,7 @@ class Experiment:
                     f"A method's name becomes a folder, and {name!r} cannot be one. "
                     "Use letters, digits, - and _."
                 )
+        # The default cannot be told from the same number written out, so it always passes.
         if self.split.seed not in (SplitOptions.seed, self.seed):
             raise OptionError(
                 f"The experiment's seed draws the split: it is {self.seed}, but split.seed is "
@@ -115,10 +116,12 @@ def fill_in_defaults(experiment: Experiment) -> tuple[dict[str, Any], dict[str, 
     """
     methods = {}
     for name, given in experiment.methods.items():
+        # The method's own seed comes later, and so wins.
         options = {"seed": experiment.seed, **given}
         kind = str(options.pop("method", name))
         methods[name] = create_method(kind, options)
     content = asdict(experiment)
+    # The experiment's seed draws the split: a second one in the file could only contradict it.
     del content["split"]["seed"]
     content["methods"] = {
         name: {"method": method.name, **options_of(method)} for name, method in methods.items()

@@ -43,6 +43,7 @@ class Fitting:
 def lengths_of(parts: Split) -> Lengths:
     """Return the lengths of the training texts, and the longest of all parts."""
     train = Lengths.of(parts.train.texts, len(parts.train.label_names))
+    # The 2 is never read: the labels stay those of the training part.
     others = [Lengths.of(part.texts, 2) for part in (parts.validation, parts.test)]
     return replace(
         train,
@@ -72,6 +73,8 @@ def plan_fitting(
             plan.budget.said,
             settings(name, taken.changes),
         )
+    # `begun` has the saved changes already, and the plan names only what comes on top of them:
+    # saving the plan's alone would lose the others at the next resumption.
     changes = {**_saved_changes(work), **taken.changes}
     return Fitting(
         method=_changed(begun, taken.changes),
@@ -83,6 +86,7 @@ def plan_fitting(
 
 def start_fitting(fitting: Fitting, work: WorkFolder) -> None:
     """Save how a method is fitted, for resuming and for other processes."""
+    # Before fitting, so that a killed fit goes on with the changes that it began with.
     folders.write_json(work.plan, dict(fitting.changes))
     if are_several():
         folders.write_json(work.shared, dict(fitting.changes))
@@ -96,6 +100,8 @@ def begin_session(work: WorkFolder) -> float:
     seconds = 0.0
     if work.sessions.is_file():
         last = json.loads(work.sessions.read_text(encoding="utf-8"))
+        # Never empty: sessions.json is one of the files. The clock may have been set back since,
+        # hence no less than 0 below.
         written = max(path.stat().st_mtime for path in work.path.rglob("*") if path.is_file())
         seconds = last["seconds_before"] + max(0.0, written - last["began"])
     folders.write_json(work.sessions, {"seconds_before": seconds, "began": time.time()})

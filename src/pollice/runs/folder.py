@@ -194,6 +194,7 @@ def hash_parts(parts: Split) -> dict[str, str]:
     """Return a hash of the ids, texts and labels of each part."""
     return {
         f"{name}_sha256": hashlib.sha256(
+            # JSON and not a plain join: no separator within a text can make two parts look alike.
             json.dumps([part.ids, part.texts, part.labels]).encode()
         ).hexdigest()
         for name, part in [
@@ -224,6 +225,7 @@ def check_folder(folder: Path, content: Mapping[str, Any], update: Update = dict
             f"Expected a new or empty folder for the run, but {folder} holds something else. "
             "Name another with --out."
         )
+    # The folder need not exist yet; then its nearest parent decides whether it can be made.
     place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise RunError(
@@ -238,6 +240,7 @@ def _said(options: Mapping[str, Any], key: str) -> str:
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, Mapping):
+        # TOML gives back a list where an option has a tuple: they must count as equal.
         return {prefix: list(value) if isinstance(value, tuple) else value}
     return {
         key: item
@@ -256,6 +259,8 @@ def claim_folder(folder: Path, content: Mapping[str, Any], data: DataReport, par
     run = RunFolder(folder)
     if run.data.is_file():
         _check_data(folder, json.loads(run.data.read_text(encoding="utf-8")), facts)
+    # Before data.json: a stop between both leaves a folder that the next run knows as its own.
+    # With data.json alone, `check_folder` would refuse it as somebody else's.
     write_experiment(run, content)
     folders.write_json(run.data, facts)
 
@@ -268,6 +273,7 @@ def write_experiment(run: RunFolder, content: Mapping[str, Any]) -> None:
 def was_drawn_before(run: RunFolder) -> bool:
     """Tell whether an older version drew the folder's rows in another way."""
     held = read_optional(run.data, dict[str, Any])
+    # A folder that does not name its drawing counts as the first.
     return held is not None and held.get("drawing", 1) != DRAWING
 
 
@@ -298,8 +304,10 @@ def rows_judged_in(run: RunFolder, dataset: Dataset, names: Iterable[str]) -> Da
 
 def _check_data(folder: Path, held: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Refuse rows that differ from those of the folder; new facts may be added."""
+    # Facts that an older version did not write yet are no change.
     changed = [key for key in facts if key in held and held[key] != facts[key]]
     if held.get("drawing", 1) != DRAWING:
+        # Another version may count copies in another way; only other rows spoil a comparison.
         if any(key.endswith("_sha256") for key in changed):
             raise RunError(
                 f"{folder} was begun by a version of pollice that drew the rows of a split in "
@@ -333,6 +341,7 @@ def read_finished(folder: MethodFolder, options: Mapping[str, Any]) -> FinishedM
         cost=Cost(**cost),
         training=tuple(json.loads(line) for line in lines),
         facts=read_optional(folder.facts, dict[str, Any]) or {},
+        # Sorted as text, so 10 comes before 2: no figure depends on the order of the draws.
         draws=tuple(Predictions.read(path) for path in sorted(folder.draws.glob("*.parquet"))),
         canary=read_optional(folder.canary, Canary),
         attack=read_optional(folder.attack, Attack),
@@ -346,6 +355,7 @@ def read_optional(path: Path, kind: type[T]) -> T | None:
 
 def unclaim_folder(folder: Path) -> None:
     """Delete the folder if no method left any result or resume point."""
+    # `work` only lends the names of its files: the work folders themselves lie deeper.
     run, work = RunFolder(folder), WorkFolder(folder)
     worthless = {
         run.experiment.name,
@@ -354,6 +364,7 @@ def unclaim_folder(folder: Path) -> None:
         work.shared.name,
         work.sessions.name,
     }
+    # At any depth: a single other file, such as a checkpoint, keeps the whole folder.
     if {file.name for file in folder.rglob("*") if file.is_file()} <= worthless:
         shutil.rmtree(folder)
 
@@ -390,6 +401,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 def is_worked_in(folder: Path) -> bool:
     """Tell whether a command is working in a folder now."""
     lock = _lock(folder)
+    # Acquiring would make the file: a mere look must leave nothing beside the folder.
     if not Path(lock.lock_file).exists():
         return False
     try:

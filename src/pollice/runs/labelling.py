@@ -59,6 +59,8 @@ class Labelled:
         Uncertain rows help to separate the labels; random rows show how common labels are.
         """
         order = np.random.default_rng(self.seed).permutation(len(self.texts))
+        # Before the uncertain rows are taken: without those, the random rows would be too easy,
+        # and would show wrong shares of the labels.
         drawn = [int(row) for row in order if row not in self.by_hand][: _CHECKED // 2]
         taken = {*drawn, *self.by_hand}
         unsure = [int(row) for row in self.uncertain_first if row not in taken][: _CHECKED // 2]
@@ -73,6 +75,7 @@ def label_names_of(text: str) -> tuple[str, ...]:
     """
     names = tuple(name.strip() for name in text.split(","))
     twice = next((name for name in names if names.count(name) > 1), None)
+    # In "a,," the empty name comes twice, but that it is empty is the better reason (below).
     if all(names) and twice is not None:
         raise OptionError(
             f"Expected every label once in --labels, but {text!r} names {twice!r} twice. Leave "
@@ -152,6 +155,7 @@ def label_texts(
             f"Expected the labels {', '.join(label_names)} in the known rows, but found "
             f"{foreign[0]!r}. Name it in --labels, or mend the row."
         )
+    # The order asked for decides the columns, not the order that the known rows came with.
     labelled = replace(labelled, label_names=label_names)
     draw = np.random.default_rng(prompt.seed).permutation(len(table))[: prompt.calibration_texts]
     rows = DrawnRows(
@@ -170,6 +174,7 @@ def label_texts(
 
 
 def _known_rows(table: TextTable, known: Dataset) -> dict[int, str]:
+    # A text that is known twice has its last label; only texts equal to the letter are found.
     label_of = dict(zip(known.texts, known.labels, strict=True))
     return {row: label_of[text] for row, text in enumerate(table.texts) if text in label_of}
 
@@ -192,6 +197,7 @@ def _asked(labelled: Labelled) -> list[str]:
     """Return every question as the model read it, with the first text."""
     shown = next(iter(labelled.texts), "")
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    # Not str.format: a question may hold other braces, which that would refuse.
     asked = [question.replace("{text}", shown) for question in labelled.facts["asked"]]
     lines = [question.replace("\n", "\n    ") for question in asked]
     return ["Asked, of the first text; the answers' words stand in brackets:"] + [

@@ -41,6 +41,7 @@ def judge_draws(method: Method, parts: Split, run: RunFolder, name: str) -> None
                 with _workdir(run, f"{name}.draw-{number}") as workdir:
                     predictor = repetition.fit(parts.train, parts.validation, workdir=workdir)
                 predictions = predict_rows(predictor, parts.test)
+            # The work folder is gone by now: a stop before this line costs this draw, fitted anew.
             folders.write_atomically(path, predictions.write)
 
 
@@ -64,6 +65,7 @@ def fit_canary(method: Method, parts: Split, run: RunFolder, name: str, seed: in
         return
     canary = Canary(applicable=not method.knows_more_than_labels)
     for shuffles in (1, 2) if canary.applicable else ():
+        # The number is a part of the seed: the check needs another shuffle, not the same again.
         predictions = _fit_on_shuffled(method, parts, run, name, (seed, shuffles))
         canary = replace(judge_canary(predictions), shuffles=shuffles)
         if not canary.leaking:
@@ -75,6 +77,7 @@ def _fit_on_shuffled(
     method: Method, parts: Split, run: RunFolder, name: str, seed: tuple[int, int]
 ) -> Predictions:
     draw = np.random.default_rng(seed)
+    # The test rows keep their true labels: only so does a way that leads to them show.
     train, validation = shuffle_labels(parts.train, draw), shuffle_labels(parts.validation, draw)
     with owned_by(f"{name} canary"):
         with _workdir(run, f"{name}.canary-{seed[-1]}") as workdir:
@@ -92,6 +95,7 @@ def attack_predictor(test: Dataset, folder: MethodFolder, seed: int) -> None:
         return
     judged = Predictions.read(folder.predictions)
     attempts = list(attempts_on(test, judged, seed))
+    # Loaded, not kept from fitting: the attack may be asked for long after the fit.
     predictor = predictors.load_predictor(folder.predictor)
     texts = [attempt.text for attempt in attempts]
     with owned_by(folder.name):
@@ -114,5 +118,6 @@ def _workdir(run: RunFolder, name: str) -> Iterator[Path]:
     """Yield a work folder for fitting; it is deleted when fitting ends without an error."""
     work = run.work(name)
     work.path.mkdir(parents=True, exist_ok=True)
+    # No `finally`: after an error or a stop the folder stays, so that the fit can go on.
     yield work.path
     work.remove()

@@ -73,15 +73,18 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
     _check_processes(experiment, methods)
     run = RunFolder(folder)
     if not is_first():
+        # Every process draws the split itself: the same data and seed give the same rows.
         parts, data = prepare(experiment)
         _follow(methods, parts, run)
         return _judge(run, content, data, parts.test, {})
+    # Before the data are read, which may take long: a wrong folder is refused at once.
     check_folder(folder, content, update_content)
     if was_drawn_before(run) and _is_done(experiment, methods, run):
         return _judge_again(experiment, run, content)
     parts, data = prepare(experiment)
     with lock_folder(folder):
         claim_folder(folder, content, data, parts)
+        # A file that a killed session left would let the other processes begin with old changes.
         for name in methods:
             run.work(name).shared.unlink(missing_ok=True)
         try:
@@ -89,6 +92,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
             finished = {name: method for name, method in methods.items() if name not in failures}
             for name, method in finished.items():
                 _probe(experiment, as_finished(method, run.method(name)), parts, run, name)
+        # Also for Ctrl-C. It deletes nothing that holds a result or a resume point.
         except BaseException:
             unclaim_folder(folder)
             raise
@@ -98,6 +102,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
             write_report(report, folder)
         else:
             unclaim_folder(folder)
+        # Only now: the report of the other methods is on disk before the command fails.
         for error in failures.values():
             raise error
     return report
@@ -170,6 +175,7 @@ def _run_methods(
     plans: dict[str, Fitting] = {}
     for name, method in methods.items():
         if run.method(name).is_complete:
+            # For its check alone: a file that was cut or lost is told before hours of fitting.
             folders.read_manifest(run.method(name).path)
             logger.info("%s is finished already: its predictions are taken as they are.", name)
             continue
@@ -200,6 +206,8 @@ def _follow(methods: Mapping[str, Method], parts: Split, run: RunFolder) -> None
         folder, work = run.method(name), run.work(name)
         if method.joint and not folder.is_complete:
             first.wait_for(work.shared, this_session=True)
+            # The first process may have changed options to save memory: work is shared only if all
+            # processes have the same ones. What this fit returns is dropped; process 0 saves.
             same = with_shared_changes(method, work)
             same.fit(parts.train, parts.validation, workdir=work.path)
             leave(work)
@@ -270,6 +278,7 @@ def _run_method(asked: Method, fitting: Fitting, parts: Split, run: RunFolder, n
         predicted_memory_mib=predicted_mib,
         memory_changes=fitting.changes,
     )
+    # A stop before this block ends leaves the work folder alone, from which the fit goes on.
     with folders.new_folder(run.method(name).path) as temporary:
         folder = MethodFolder(temporary)
         predictions.write(folder.predictions)
@@ -278,8 +287,11 @@ def _run_method(asked: Method, fitting: Fitting, parts: Split, run: RunFolder, n
         folders.write_json(folder.facts, dict(predictor.facts))
         if work.log.is_file():
             shutil.copy2(work.log, folder.log)
+        # The options asked for: what memory planning changed is in the cost.
         save_predictor(predictor, folder.predictor, method=asked.name, options=options_of(asked))
         folders.write_manifest(temporary, {"name": name, "method": asked.name})
+    # The result is safe by now, but other processes may still use the work folder. A stop here
+    # leaves only files that the next run does not need, as the method is complete.
     if asked.joint:
         wait_for_leaving(work)
     work.remove()

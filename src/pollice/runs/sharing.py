@@ -23,6 +23,7 @@ def wait_for_leaving(work: WorkFolder, *, seconds: float = 60.0) -> None:
     """Wait at most ``seconds`` until no other process needs a method's work folder."""
     start = time.monotonic()
     others = [work.left_by(number) for number in range(1, processes.count())]
+    # Bounded: a process that died says nothing any more, and must not hold up the whole run.
     while time.monotonic() - start < seconds and not all(path.exists() for path in others):
         time.sleep(_POLL_SECONDS)
 
@@ -48,6 +49,8 @@ class FirstProcess:
         """
         start = time.monotonic()
         while not self._is_there(path, this_session):
+            # Asked before the second look at the file: else the first process could write the file
+            # and end between the two, and would be taken for one that failed.
             working = is_worked_in(self.folder)
             self.begun |= working
             late = time.monotonic() - start > self.late_seconds

@@ -55,6 +55,8 @@ def attach(model: PreTrainedModel, shape: AdapterShape, *, seed: int) -> PeftMod
         target_modules=_MODULES[shape.targets],
         task_type="CAUSAL_LM",
     )
+    # PEFT draws an adapter's first weights from the global generator: forked, so that the numbers
+    # which the caller draws later are the same with and without an adapter.
     with torch.random.fork_rng(), _without_warnings():
         torch.manual_seed(seed)
         try:
@@ -92,6 +94,7 @@ def weights_sha256(checkpoint: Path) -> str:
 
 @cache
 def _file_sha256(path: Path, changed: int) -> str:
+    # `changed` is not read: as a part of the cache's key it makes a changed file be hashed anew.
     return file_sha256(path)
 
 
@@ -103,6 +106,7 @@ def save_adapter(model: PeftModel, folder: Path, *, base_sha256: str) -> None:
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = None  # a place on this machine
+    # PEFT keeps a set, whose order changes from run to run; sorted, equal adapters are equal files.
     config["target_modules"] = sorted(config["target_modules"])
     path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
     (folder / _BASE).write_text(json.dumps({"sha256": base_sha256}, indent=2), encoding="utf-8")
@@ -128,6 +132,8 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Put a saved adapter into its base; see `check_base` and `read_adapter_config`."""
     config = read_adapter_config(folder)
     with quiet(), _without_warnings():
+        # Otherwise PEFT would hold a bfloat16 adapter in float32, and its scores would differ from
+        # those that were judged before it was saved.
         return PeftModel.from_pretrained(
             model, str(folder), config=config, autocast_adapter_dtype=False
         )

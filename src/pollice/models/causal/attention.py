@@ -54,6 +54,8 @@ class Packing:
         """Return ``(1, heads, tokens, width)`` as `_by_group` does, padded."""
         _, heads, tokens, width = states.shape
         # As one list of states, token t of head h is number h * tokens + t: look each place up.
+        # Broadcast to (groups, rows, heads / groups, columns). Keys and values have one head a
+        # group.
         head = torch.arange(heads, device=states.device).view(groups, 1, -1, 1)
         chosen = head * tokens + self._tokens.view(self.rows, 1, self.columns)
         flat = nn.functional.embedding(chosen.flatten(), states.reshape(-1, width))
@@ -63,6 +65,8 @@ class Packing:
         """Return ``(1, tokens, heads, width)`` of what `spread` laid out."""
         each, width = seen.shape[1] // self.columns, seen.shape[2]
         # The other way round: where, in the padded list, the states of each real token stand.
+        # Heads of one group are neighbours, as transformers' `repeat_kv` takes them: group by
+        # group, then head by head, is the heads' own order.
         row, column = self._places // self.columns, self._places % self.columns
         group = torch.arange(groups, device=seen.device)[:, None] * self.rows
         head = torch.arange(each, device=seen.device)
@@ -99,19 +103,27 @@ def attend(
         shared_prefix: The prefix that all rows see, one pair a layer.
         packing: How rows of several lengths stand in one.
     """
+    # `layer_idx` is what transformers' own caches number layers by. What else it passes on, such as
+    # the sliding window, is in the mask already; the dropout is 0 in evaluation.
     layer: Any = module
+    # Asked for its truth and not for None: so `PrefixProbe` notices, and an empty prefix is none.
     prefix = shared_prefix[layer.layer_idx] if shared_prefix else None
     rows, heads, queries, width = query.shape
     groups = key.shape[1]
     if packing is not None:
         rows, queries = packing.rows, packing.columns
+    # While the prefix itself is run, keys hold the cached tokens too: more keys than queries.
+    # Queries are scaled and not scores, which are many more numbers on long rows.
     grouped = _by_group(query * scaling, groups, packing)
     key, value = _by_group(key, groups, packing), _by_group(value, groups, packing)
     scores = _scores(grouped, key, prefix)
     if softcap is not None:
+        # Before the mask: afterwards the cap would lift what is hidden to -softcap, into sight.
         scores = torch.tanh(scores / softcap) * softcap
     if attention_mask is not None:
         _add_mask(scores.view(groups, rows, -1, queries, scores.shape[-1]), attention_mask)
+    # One softmax over prefix and row together: so, unlike in Hydragen, no partial results have to
+    # be weighted by their sums afterwards.
     seen = _weighted_values(scores.softmax(dim=-1), value, prefix)
     if packing is not None:
         return packing.collect(seen, groups), None
@@ -138,6 +150,8 @@ def _add_mask(scores: Tensor, mask: Tensor) -> None:
         scores: ``(groups, rows, heads / groups, queries, prefix + keys)``.
         mask: ``(rows, 1, queries, keys)``, or with columns for the prefix's last tokens too.
     """
+    # A layer with a window keeps as many of the prefix's keys as its mask has columns for (see
+    # `CausalScorer._seen_later`), so there the slice is everything.
     masked = scores[..., scores.shape[-1] - mask.shape[-1] :]
     masked += mask[None]
 
@@ -149,7 +163,9 @@ def _weighted_values(weights: Tensor, value: Tensor, prefix: KeysAndValues | Non
     if prefix is None:
         return seen
     values = prefix[1][0]
+    # Groups stand first, so this and the view of the weights merge neighbouring axes: no copies.
     matrix = seen.view(len(values), -1, seen.shape[2])
+    # The product is added to the row's own part as it is made, without a table in between.
     whole = torch.baddbmm(matrix, weights[..., :ahead].view(*matrix.shape[:2], -1), values)
     return whole.view(seen.shape)
 
@@ -204,7 +220,10 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
     Raises:
         CheckpointError: its attention is of a kind of its own.
     """
+    # Sinks (gpt-oss) are one more term of the softmax, which `attend` does not have. A model that
+    # is its own base has no decoder that could be called without its head.
     sinks = any(name.endswith("sinks") for name, _ in model.named_parameters())
     if sinks or not type(model).is_backend_compatible() or model.base_model is model:
         refuse_attention(model)
+    # Written into the configuration, which a view has for itself: the model keeps its attention.
     model.set_attn_implementation(NAME)

@@ -178,6 +178,8 @@ def first_tokens(pieces: Pieces) -> Pieces:
             replace(
                 ending,
                 words=tuple(
+                    # A set: two words of a label that begin alike would count its probability
+                    # twice.
                     tuple((token,) for token in sorted({word[0] for word in words}))
                     for words in ending.words
                 ),

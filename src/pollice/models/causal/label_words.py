@@ -38,6 +38,7 @@ class LabelWords:
             torch.stack([self._label_score(states, label, normalizers) for label in labels], dim=-1)
             for labels in self._tree.words
         ]
+        # This also takes away what `_word_score` leaves out: the answer node's own normalizer.
         return torch.stack(questions, dim=1).log_softmax(dim=-1)
 
     def _normalizers(self, states: Tensor) -> dict[int, Tensor]:
@@ -53,6 +54,7 @@ class LabelWords:
             for word in words
             for node, _ in word[1:]
         }
+        # No answer node is among them: `_word_score` tells by that which tokens to normalize.
         nodes = sorted(later)
         sums = self._logsumexp(states[:, nodes])
         return {node: sums[:, number] for number, node in enumerate(nodes)}
@@ -75,6 +77,7 @@ class LabelWords:
 
     def _logsumexp(self, states: Tensor) -> Tensor:
         """Return the logsumexp over the whole vocabulary's logits, ``(rows, nodes)``."""
+        # Where all words are one token, the whole output embedding need not be made float32.
         if not states.shape[1]:
             return states.new_zeros(states.shape[:2])
         head: Any = self._model.get_output_embeddings()
@@ -82,6 +85,7 @@ class LabelWords:
             self.logits(states, slice(start, start + _VOCABULARY_ROWS)).logsumexp(dim=-1)
             for start in range(0, len(head.weight), _VOCABULARY_ROWS)
         ]
+        # The logsumexp of parts' logsumexps is that of the whole, so parts cost nothing.
         return torch.stack(parts).logsumexp(dim=0)
 
     def logits(self, states: Tensor, tokens: slice) -> Tensor:
@@ -90,6 +94,9 @@ class LabelWords:
         logits: Tensor = states.float() @ head.weight[tokens].float().T
         if getattr(head, "bias", None) is not None:
             logits = logits + head.bias[tokens].float()
+        # Transformers has each of these in the model's `forward`, which is not called here. One
+        # that is missing is found by `CausalScorer._check_model`. The cap comes last: it is not
+        # linear.
         config = self._model.config
         logits = logits * getattr(config, "logit_scale", 1.0)  # Cohere
         logits = logits / getattr(config, "logits_scaling", 1.0)  # Granite

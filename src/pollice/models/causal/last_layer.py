@@ -38,7 +38,10 @@ class AskedTokens(nn.Module):
         if asked is None:
             whole: Tensor = self.part(states)
             return whole
+        # A query of zeros weighs all that it sees alike: finite, so no nan comes from those tokens.
         made = self.part(states.index_select(1, asked))
+        # All tokens keep their places, since attention and the residual sum go by place. The width
+        # is that of the outcome: queries may be wider than states.
         zeros: Tensor = made.new_zeros((made.shape[0], states.shape[1], made.shape[2]))
         return zeros.index_copy(1, asked, made)
 
@@ -53,6 +56,7 @@ def shorten_last_layer(decoder: nn.Module) -> None:
     layers: Any = getattr(decoder, "layers", None)
     if not isinstance(layers, nn.ModuleList):
         return
+    # The layer itself has the name "", which is what `rpartition` gives as the parent of "mlp".
     modules = dict(layers[-1].named_modules())
     for name in _BY_TOKEN:
         if name in modules and _has_no_experts(modules[name]):
@@ -62,6 +66,7 @@ def shorten_last_layer(decoder: nn.Module) -> None:
 
 def _has_no_experts(module: nn.Module) -> bool:
     """Tell whether all weights of a module are matrices of linear layers."""
+    # A LoRA layer passes: all its weights are those of linear layers inside it.
     return all(
         isinstance(part, nn.Linear) or not list(part.parameters(recurse=False))
         for part in module.modules()

@@ -34,6 +34,7 @@ class AttentionMasks:
     def __init__(self, config: Any, dtype: torch.dtype) -> None:
         self._dtype = dtype
         self._kinds: Sequence[str] = getattr(config, "layer_types", None) or ()
+        # Qwen's configurations can name a window and switch it off; others have no such switch.
         used = getattr(config, "use_sliding_window", True)
         self._window: int | None = getattr(config, "sliding_window", None) if used else None
 
@@ -48,6 +49,7 @@ class AttentionMasks:
         """Tell whether a layer sees the whole prefix from everywhere."""
         if self._by_layer:
             return self._kinds[layer] != "sliding_attention"
+        # No kinds of layers, as in Mistral: a window then holds in every layer.
         return self._window is None
 
     @property
@@ -75,15 +77,18 @@ class AttentionMasks:
         """
         if self._window is None:
             return self._additive(visible[:, :, before:], device)
+        # Strictly greater, as in transformers: the query itself counts as one of its window.
         near = seen[:, None, :] > positions[:, :, None] - self._window
         sliding = self._additive(visible & near, device)
         if self._by_layer:
             full = self._additive(visible[:, :, before:], device)
+            # The keys are transformers' names: the decoder looks each layer's kind up in this.
             return {"full_attention": full, "sliding_attention": sliding}
         return sliding
 
     def _additive(self, visible: Tensor, device: torch.device) -> Tensor:
         # The lowest number and not -inf, of which softmax makes nan where a query sees nothing.
+        # In the model's own data type: the lowest float32 would round to -inf in bfloat16.
         mask = torch.zeros(visible.shape, dtype=self._dtype)
         mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
         return mask[:, None].to(device)

@@ -36,6 +36,7 @@ class OneDnnProducts(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        # Inside this method the mode is off: neither product comes back here.
         if func is nn.functional.linear and not kwargs and _fits(*args):
             return _onednn(*args)
         return func(*args, **(kwargs or {}))
@@ -43,6 +44,7 @@ class OneDnnProducts(TorchFunctionMode):
 
 def _fits(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     """Tell whether the product has no gradient, and both sides are float32 on CPU."""
+    # The private operator is for inference: in training, gradients must go on as they always do.
     return torch.is_inference_mode_enabled() and all(
         side.dtype == torch.float32 and side.device.type == "cpu" for side in (states, weight)
     )
@@ -60,6 +62,7 @@ def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 def onednn_is_faster(processor: Path = Path("/proc/cpuinfo")) -> bool:
     """Tell whether this is a processor of AMD, and PyTorch offers the product of oneDNN."""
     return (
+        # Builds without oneDNN lack the operator; systems other than Linux lack /proc/cpuinfo.
         hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and processor.exists()
         and "AuthenticAMD" in processor.read_text(encoding="utf-8")

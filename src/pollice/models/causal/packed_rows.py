@@ -85,14 +85,19 @@ def pack_rows(
     longest = aligned(prefix + nodes + int(lengths.max())) - prefix - nodes
     tokens = torch.cat([tree.tokens.expand(len(texts), -1), _padded(texts, longest)], dim=1)
     order = torch.arange(longest)
+    # (rows, nodes + longest): a node's position depends on the length of the text that it follows,
+    # a text's never does.
     positions = prefix + torch.cat(
         [lengths[:, None] + tree.depths, order.expand(len(texts), -1)], dim=1
     )
+    # Keys in the order of the mask's columns: the prefix's last tokens, nodes, text.
     near = masks.near(prefix)
     before = torch.arange(prefix - near, prefix)
     seen = torch.cat([before.expand(len(texts), -1), positions], dim=1)
     column = torch.arange(nodes + longest)
+    # Nodes stand before the text, so one comparison finds all real places of a row.
     packing = Packing((column < nodes + lengths[:, None]).to(device))
+    # Packed like the tokens themselves, columns tell which of the packed tokens are nodes.
     packed_columns = packing.pack(column.expand_as(tokens).to(device))[0]
     return PackedRows(
         tokens=packing.pack(tokens.to(device)),
@@ -104,6 +109,7 @@ def pack_rows(
 
 
 def _padded(texts: Sequence[Sequence[int]], length: int) -> Tensor:
+    # Any id would do for padding: `Packing` takes the real tokens alone to the model.
     table = torch.zeros((len(texts), length), dtype=torch.long)
     for row, text in enumerate(texts):
         table[row, : len(text)] = torch.tensor(text, dtype=torch.long)
@@ -120,10 +126,13 @@ def _visible(tree: QuestionTree, lengths: Tensor, longest: int, near: int) -> Te
     nodes = len(tree.tokens)
     columns = nodes + longest
     order = torch.arange(longest)
+    # False until written: text to nodes is never written, so no question reaches a text's states.
     visible = torch.zeros((len(lengths), columns, near + columns), dtype=torch.bool)
     visible[:, :, :near] = True
     own = visible[:, :, near:]
     own[:, :nodes, :nodes] = tree.visible
+    # Of real tokens only nodes can see padding, as it stands behind the text: here lengths count.
     own[:, :nodes, nodes:] = (order < lengths[:, None])[:, None, :]
+    # Padding is a query here too. What it makes is thrown away by `Packing.collect`.
     own[:, nodes:, nodes:] = order[None, :] <= order[:, None]
     return visible

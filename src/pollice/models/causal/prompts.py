@@ -123,6 +123,8 @@ def assemble(
                 f"{prompt.count(_MARK)} places for them. The chat template must show every turn's "
                 f"content once, and nothing that is given may hold the character {_MARK!a}."
             )
+    # All questions share one prefix, that of the first: examples ask the first question alone, and
+    # of the other questions only what follows the text is used.
     around = rendered[0].split(_MARK)
     prefix: list[int] = []
     for between, example in zip(around[:-2], examples, strict=True):
@@ -130,6 +132,7 @@ def assemble(
         prefix += example.tokens
     prefix += tokenizer.encode_markup(around[-2])
     start = tokenizer.start
+    # Many chat templates write BOS themselves, and it must not stand there twice.
     if tuple(prefix[: len(start)]) != start:
         prefix = [*start, *prefix]
     return Pieces(
@@ -192,12 +195,15 @@ def _ending(
 
     Tokens that all words begin with, such as the space before a digit, belong to the ending.
     """
+    # Many tokenizers make one token of a blank and the word after it: encoded apart, a word would
+    # get tokens that the model has hardly ever seen after such an ending.
     joint = {
         (label, word): tokenizer.encode_markup(f"{text}{_joint(text)}{word}")
         for label in label_names
         for word in question.words[label]
     }
     _check_made(joint, tokenizer.encode_markup(text), tokenizer)
+    # Less one: a word that begins all the others still needs a token that is its own to predict.
     shortest = min(len(tokens) for tokens in joint.values())
     shared = min(_shared_length(joint.values()), shortest - 1)
     if not shared:

@@ -62,6 +62,7 @@ class _Growing:
         visible = torch.eye(len(self.tokens), dtype=torch.bool)
         for node, parent in enumerate(self.parents):
             if parent is not None:
+                # The parent's row is complete by now, since a parent stands before its children.
                 visible[node] |= visible[parent]
         return visible
 
@@ -71,11 +72,13 @@ def build_tree(endings: Sequence[Ending]) -> QuestionTree:
     growing = _Growing()
     answers, words = [], []
     for ending in endings:
+        # An ending has a token at least: `prompts` refuses those that have none.
         answer = growing.add_branch(None, ending.tokens)[-1]
         answers.append(answer)
         words.append(
             [
                 [
+                    # A word of one token adds no node: the answer node predicts all of it.
                     list(zip([answer, *growing.add_branch(answer, word[:-1])], word, strict=True))
                     for word in label_words
                 ]
@@ -85,6 +88,7 @@ def build_tree(endings: Sequence[Ending]) -> QuestionTree:
     visible = growing.visible()
     return QuestionTree(
         tokens=torch.tensor(growing.tokens),
+        # A node sees itself and its ancestors, so their number says how deep it stands.
         depths=visible.sum(dim=1) - 1,
         visible=visible,
         answers=answers,

@@ -116,6 +116,7 @@ def template_to_train(
     if scale is None or len(scale.names) == 2 or label_words or descriptions:
         return default_template(label_names, label_words, descriptions)
     steps = _STEP_WORDS.get(len(scale.names), _LETTERS)
+    # Not strict: there may be more letters than steps.
     words = {name: (word,) for name, word in zip(scale.names, steps, strict=False)}
     return Template(
         questions=_opinion_questions(words, words),
@@ -211,6 +212,7 @@ def custom_template(
     _check_words(label_words, label_names)
     before, after = template.split("{text}")
     words = {name: tuple(label_words.get(name, (_readable(name),))) for name in label_names}
+    # Blanks after the text belong to plain prompts alone: a chat has a joint of its own.
     lead = after[: len(after) - len(after.lstrip())]
     question = Question(ask=after.strip(), answer=after.lstrip(), words=words)
     return Template(
@@ -251,6 +253,7 @@ def hypotheses(
         PromptError: words are given for what is no label, or two labels get the same statement.
     """
     _check_labels(label_words, label_names, "Label words are")
+    # Three sources, the strongest last: names, the poles of a scale, and what the user gave.
     words = {name: _readable(name) for name in label_names}
     scale = find_scale(label_names)
     if scale:

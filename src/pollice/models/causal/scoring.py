@@ -59,6 +59,8 @@ class CausalScorer:
         self._tree = build_tree(pieces.endings)
         self._words = LabelWords(self._model, self._tree)
         self._prefix_length = len(pieces.prefix)
+        # From here on the order counts: the check needs the new attention, and the prefix is run
+        # last, when all that the view changes is in place.
         self._masks = AttentionMasks(model.config, model.dtype)
         use_shared_prefix(self._model)
         self._check_model(pieces.endings[0].tokens)
@@ -69,6 +71,8 @@ class CausalScorer:
     def _check_model(self, tokens: Sequence[int]) -> None:
         """Refuse layers that do not hand the prefix on, and logits that are made otherwise."""
         asked = torch.tensor([tokens], device=self._model.device)
+        # Both passes attend by `attend`, so the two can only differ in what is made of the last
+        # state: a factor or a cap on the logits that `LabelWords.logits` does not know.
         own = self._model(input_ids=asked, use_cache=False).logits[0, -1, :_COMPARED].float()
         probe = PrefixProbe()
         states = self._decoder(input_ids=asked, use_cache=False, shared_prefix=probe)
@@ -85,6 +89,8 @@ class CausalScorer:
     @torch.inference_mode()
     def _run_prefix(self, prefix: Sequence[int]) -> list[KeysAndValues]:
         """Return the keys and values of the prefix, layer by layer; see `_seen_later`."""
+        # Without a configuration, no layer of the cache drops what has left its sliding window: the
+        # masks below have a column for every token so far, and keys must match them.
         cache = DynamicCache()
         for start in range(0, len(prefix), _PREFIX_TOKENS):
             part = torch.tensor([prefix[start : start + _PREFIX_TOKENS]])
@@ -93,7 +99,11 @@ class CausalScorer:
             visible = seen[:, None, :] <= positions[:, :, None]
             masks = self._masks(positions, seen, visible, self._model.device)
             last = torch.tensor([part.shape[1] - 1])
+            # Only the cache is wanted. Some token must be asked for, and one is the least work; the
+            # keys and values of the last layer are made for all tokens nevertheless.
             self._decode(part, positions, masks, last, past_key_values=cache, use_cache=True)
+        # An empty prefix has run nothing: the list stays empty, and `attend` takes that as no
+        # prefix.
         layers: list[Any] = cache.layers
         return [
             self._seen_later(number, layer.keys, layer.values)
@@ -106,6 +116,7 @@ class CausalScorer:
         Cloned, since a slice would keep the whole of it in memory.
         """
         near = self._masks.near(self._prefix_length)
+        # Counted from the front: where near is 0, a slice [-near:] would be the whole prefix.
         first = 0 if self._masks.sees_all(layer) else self._prefix_length - near
         return keys[:, :, first:].clone(), values[:, :, first:].clone()
 
@@ -123,6 +134,8 @@ class CausalScorer:
         )
         for rows in batches:
             states = self._read([texts[row] for row in rows])
+            # Batches come by length; row numbers on the left bring the scores back to the texts'
+            # order. NumPy has no bfloat16, so states leave torch as float32.
             hidden[rows] = states[:, self._tree.answers].float().cpu().numpy()
             scores[rows] = self._words.score(states).double().cpu().numpy()
         return LabelScores(log_probabilities=scores, hidden=hidden)
@@ -139,6 +152,7 @@ class CausalScorer:
             shared_prefix=self._prefix,  # this and the packing reach `attend` through the layers
             packing=rows.packing,
         )
+        # `nodes` goes row by row, and within a row in the tree's order: so a view finds them again.
         return states[0, rows.nodes].view(len(texts), len(self._tree.tokens), -1)
 
     def _decode(
@@ -146,6 +160,8 @@ class CausalScorer:
     ) -> Tensor:
         """Return the last hidden states; they are right for the tokens that are asked for."""
         device = self._model.device
+        # Masks are given ready (four dimensions, or one for each kind of layer): transformers then
+        # adds no causal mask of its own, which would go by places in memory and be wrong here.
         with only_for(asked.to(device)), fast_products():
             states: Tensor = self._decoder(
                 input_ids=tokens.to(device),

@@ -76,6 +76,8 @@ class TunedModel:
         adapter = model if isinstance(model, PeftModel) else None
         inner: Any = model
         if adapter is not None:
+            # Before the scorer is made: that runs the prefix at once, and its keys and values would
+            # stay those of the weights from before rounding.
             adapters.round_to_base(adapter)
             inner = adapter.eval().get_base_model()
         return cls(
@@ -257,15 +259,19 @@ class TunedScorer(Predictor):
         if not texts:
             return
         expected = self.predict_proba(texts)
+        # A saved adapter goes back onto the very base weights, in the data type that it was judged
+        # in: the same numbers in the same products, so not one bit may differ.
         if self._tuned.adapter is not None and not self._shipping.merge:
             tolerance = 0.0
             adapters.check_base(folder / "adapter", folder / "checkpoint")
             found = self._tuned.ask_reloaded(folder / "adapter", texts)
         else:
             tolerance = MERGED_TOLERANCE[self._tuned.model.dtype]
+            # `expected` is at hand by now: inside the block this predictor cannot score.
             with self._set_aside():
                 found = type(self).load(folder).predict_proba(texts)
         difference = float(np.abs(found - expected).max())
+        # Not written as `>`: a difference of nan must be refused too.
         if not difference <= tolerance:
             raise RunError(
                 f"The predictor saved in {folder} should give the scores that were judged, to "
@@ -281,6 +287,7 @@ class TunedScorer(Predictor):
         """
         model: Any = self._tuned.model
         device = model.device
+        # The scorer's view shares these tensors, so it moves along; on CPU nothing happens.
         model.to("cpu")
         try:
             yield
@@ -301,6 +308,7 @@ class TunedScorer(Predictor):
 
 def _load_tuned(folder: Path, content: Mapping[str, Any]) -> TunedModel:
     checkpoint, adapter = folder / "checkpoint", folder / "adapter"
+    # `save_merged` removes the adapter's folder once its weights are in the checkpoint.
     is_merged = not adapter.is_dir()
     if not is_merged:
         adapters.check_base(adapter, checkpoint)
@@ -313,6 +321,7 @@ def _load_tuned(folder: Path, content: Mapping[str, Any]) -> TunedModel:
         checkpoint,
         prompt,
         tokenizer=tokenizer,
+        # Merged weights have another hash; what counts is that of those that were trained on.
         base_sha256=content["base_sha256"] if is_merged else None,
         four_bit=four_bit,
     )

@@ -32,9 +32,11 @@ def view_model(model: Module) -> Module:
     """
     tensors = chain(model.parameters(), model.buffers())
     leaves = (module for module in model.modules() if not list(module.children()))
+    # `deepcopy` returns what its memo names in place of a copy: so whatever stands here is shared.
     shared: dict[int, Any] = {id(part): part for part in chain(tensors, leaves, _handles(model))}
     view = copy.deepcopy(model, shared)
     for module in view.modules():
+        # The copy has put the ids of originals into `shared`, but never those of the copies.
         if id(module) not in shared:
             # Trainers put functions of their own in place of a model's `forward` (TRL its fused
             # loss, accelerate its mixed precision). Those still call the model they were made for.
@@ -49,6 +51,8 @@ def view_without_adapter(model: PeftModel) -> PreTrainedModel:
     Use it to ask the models from before and after tuning at the same time; PEFT's own
     ``disable_adapter`` switches the one model to and fro.
     """
+    # `unload` puts each base layer back into its parent. The parents are the view's own, and base
+    # layers, which are leaves, are shared: the tuned model keeps its adapter.
     return cast(PreTrainedModel, view_model(model).unload())
 
 
@@ -73,6 +77,7 @@ class _OwnRotaryState(nn.Module):
 
     def forward(self, *given: Any, **options: Any) -> tuple[Tensor, Tensor]:
         config = self._rotary.config
+        # A pass writes frequencies and lengths into the module, and only reads the configuration.
         rotary = copy.deepcopy(self._rotary, {id(config): config})
         states: tuple[Tensor, Tensor] = rotary(*given, **options)
         return states
@@ -81,6 +86,7 @@ class _OwnRotaryState(nn.Module):
 def _keep_rotary_state_apart(view: nn.Module) -> None:
     for parent in list(view.modules()):
         for name, module in parent.named_children():
+            # A view of a view has such a wrapper already: what is in it needs no second one.
             if _changes_as_it_runs(module) and not isinstance(parent, _OwnRotaryState):
                 setattr(parent, name, _OwnRotaryState(module))
 

@@ -110,6 +110,8 @@ class SequenceClassifier(Predictor):
         probabilities = np.zeros((len(encoded.tokens), len(self.label_names)))
         for rows in length_batches(encoded.lengths, batch_tokens=self._settings.batch_tokens):
             batch = self._reader.pad([encoded.tokens[row] for row in rows], self._model.device)
+            # Softmax in float64: in bfloat16, probabilities would be rounded to two or three
+            # digits.
             logits = self._model(**batch).logits.double()
             probabilities[rows] = logits.softmax(dim=-1).cpu().numpy()
         return Scores(

@@ -48,6 +48,7 @@ class _Pairing:
         first, second = tokenizer.encode_texts(["a", "b"])
         start = _find(whole, first, 0)
         end = start + len(first)
+        # Only behind the first text: a token of the second may also be among the ones in front.
         other = _find(whole, second, end)
         other_end = other + len(second)
         self._tokens = (whole[:start], whole[end:other], whole[other_end:])
@@ -124,6 +125,7 @@ class EntailmentModel:
         self._tokenizer = TextTokenizer(checkpoint)
         self._pairing = _Pairing(self._tokenizer)
         self._hypotheses = self._tokenizer.encode_texts(self.hypotheses)
+        # Both are asked: some tokenizers make types that their model does not take.
         self._has_types = (
             "token_type_ids" in self._tokenizer.tokenizer.model_input_names
             and "token_type_ids" in inspect.signature(self._model.forward).parameters
@@ -164,9 +166,11 @@ class EntailmentModel:
             for tokens in kept
             for hypothesis in self._hypotheses
         ]
+        # Pairs go text by text, so each text's hypotheses are one row of the table.
         logits = self._entailment(pairs).reshape(len(texts), 1, len(self._hypotheses))
         scores = LabelScores(
             log_probabilities=log_softmax(logits, axis=-1),
+            # A width of 0 says that there are no states: no probe is learned on them.
             hidden=np.zeros((len(texts), 1, 0), np.float32),
         )
         return scores, [len(tokens) for tokens in encoded]

@@ -44,6 +44,8 @@ class Encoded:
     def average(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the means over each text's pieces: ``(texts, columns)``."""
         totals = np.zeros((len(self.truncated), table.shape[1]))
+        # Not `totals[owners] += table`: with an owner named twice, that adds one of its pieces
+        # only.
         np.add.at(totals, self.owners, table)
         pieces: NDArray[np.int64] = np.bincount(self.owners, minlength=len(totals))
         return totals / pieces[:, None]
@@ -88,6 +90,8 @@ class Reader:
         if self._keep != "chunks":
             return [cut(tokens, self._room, self._keep)]
         pieces = max(1, -(-len(tokens) // self._room))
+        # Like lengths, since all pieces weigh the same in `Encoded.average`: a short rest would
+        # weigh as much as a full piece.
         bounds = [len(tokens) * piece // pieces for piece in range(pieces + 1)]
         return [list(tokens[start:end]) for start, end in pairwise(bounds)]
 
@@ -100,6 +104,7 @@ class Reader:
         """
         longest = max(len(row) for row in tokens)
         if align:
+            # Not beyond max_tokens: the model may have no position after it.
             longest = max(longest, min(aligned(longest), self._max_tokens))
         rows = cast(Sequence[Sequence[int]], tokens)
         ones = [[1] * len(row) for row in rows]
@@ -111,6 +116,7 @@ class Reader:
 
 def _surroundings(tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
     """Return the control tokens that the checkpoint puts before and after a text."""
+    # Found by an example, since tokenizers describe what they add in many different ways.
     content = tokenizer.encode_texts(["a"])[0]
     whole = list(tokenizer.tokenizer("a")["input_ids"])
     for start in range(len(whole) - len(content) + 1):

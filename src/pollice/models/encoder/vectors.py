@@ -44,6 +44,7 @@ class TextEncoder:
         vectors = np.zeros((len(texts), self.model.config.hidden_size), np.float32)
         for rows in length_batches(encoded.lengths, batch_tokens=self.settings.batch_tokens):
             batch = self._reader.pad([encoded.tokens[row] for row in rows], self.model.device)
+            # Before pooling: a sum over many tokens in bfloat16 would lose the last of them.
             states = self.model(**batch).last_hidden_state.float()
             vectors[rows] = self._pool(states, batch["attention_mask"]).cpu().numpy()
         return vectors, encoded

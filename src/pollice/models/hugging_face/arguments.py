@@ -34,9 +34,11 @@ class OneGpuArguments(TrainingArguments):
 _OURS: Mapping[str, Any] = MappingProxyType(
     {
         "save_strategy": "no",  # Trainer's own saves are not atomic, and some are pickles
+        # `ResumableRun` counts steps by their log lines. The filter would hide a loss that is NaN.
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "dataloader_pin_memory": False,
+        # The data set has only row numbers, and no model has an argument of that name.
         "remove_unused_columns": False,
         "disable_tqdm": True,
         "log_level": "error",
@@ -64,10 +66,12 @@ def training_arguments(
         "per_device_train_batch_size": options.batch_size,  # of no effect: see StepSampler
         "per_device_eval_batch_size": -(-options.batch_size // peers.size),
         "gradient_accumulation_steps": options.gradient_accumulation_steps,
+        # So num_items_in_batch counts the rows of all processes, by which a loss is divided.
         "average_tokens_across_devices": True,
         "weight_decay": options.weight_decay,
         "warmup_steps": options.warmup,
         "lr_scheduler_type": options.lr_scheduler,
+        # Not 0: Trainer would measure no norm, and a line without one is no step to `on_log`.
         "max_grad_norm": math.inf if options.clip_norm is None else options.clip_norm,
         "optim": trainer_name(options, device),
         "eval_strategy": "epoch" if evaluates else "no",

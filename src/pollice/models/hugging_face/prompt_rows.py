@@ -94,6 +94,7 @@ class AskedCollator:
         numbers = [item["row"] for item in items]
         tokens = [[int(token) for token in self._rows.tokens[row]] for row in numbers] or [[0]]
         words = [self._rows.word_lengths[row] for row in numbers] or [0]
+        # Not row[-word:], which for a word of no tokens would be the whole row.
         labels = [
             [IGNORED] * (len(row) - word) + row[len(row) - word :]
             for row, word in zip(tokens, words, strict=True)
@@ -132,6 +133,7 @@ def label_logits(logits: Tensor, questions: Tensor, endings: Sequence[Ending]) -
     for question, ending in enumerate(endings):
         rows = questions == question
         for code, words in enumerate(ending.words):
+            # A set: two words may begin with the same token, which must not count twice.
             first = sorted({word[0] for word in words})
             table[rows, code] = logits[rows][:, first].logsumexp(dim=-1)
     return table

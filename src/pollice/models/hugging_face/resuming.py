@@ -122,6 +122,7 @@ class ResumableRun(TrainerCallback):
         trainer = self._trainer
         trainer.add_callback(self)
         trainer.parts = self._position.parts
+        # Trainer then evaluates before it trains: an evaluation that was left begins anew.
         trainer.args.eval_on_start = not self._position.evaluated
         log = begin_log(self._job.workdir, self._last, is_first=self._is_first)
         with (
@@ -133,6 +134,7 @@ class ResumableRun(TrainerCallback):
         self._note_stop()
         self._raise_if_stopped()
         trainer.model.load_state_dict(self._best, strict=False)
+        # With bf16, accelerate has put its own `forward` on the model; this takes it off again.
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
         return self._position
 
@@ -157,6 +159,7 @@ class ResumableRun(TrainerCallback):
         """Restore what Trainer would unpickle."""
         if self._found is not None:
             trainer, facts = self._trainer, self._found.facts
+            # Trainer has made the optimizer by now, and loaded no state: it looks for optimizer.pt.
             load_optimizer(self._found.folder, trainer.optimizer, facts["groups"])
             trainer.lr_scheduler.load_state_dict(dict(facts["scheduler"]))
             set_random_states(load_random_states(self._found.folder, self._peers.rank))
@@ -204,6 +207,7 @@ class ResumableRun(TrainerCallback):
         """Save and leave an evaluation where the work was asked to stop."""
         self._note_stop()
         if self._stop_signal:
+            # The resume point gets the numbers from before the evaluation, which is done again.
             set_random_states(self._random_states)
             self._publish()
 
@@ -229,6 +233,7 @@ class ResumableRun(TrainerCallback):
             )
 
     def _write_step(self, logs: Mapping[str, float]) -> None:
+        # Minus 1: Trainer has counted the step before it logs it.
         epoch, number = divmod(self._step - 1, self._epoch_steps)
         train, sampler = self._job.train, self._trainer.sampler
         share = (number + 1) * self._job.options.batch_size / len(train)
@@ -251,6 +256,7 @@ class ResumableRun(TrainerCallback):
         epoch = self._step // self._epoch_steps
         facts = {"train_accuracy": self._position.right / len(self._job.train)}
         facts |= self._trainer.epoch_facts(epoch, metrics)
+        # Before `_publish`, which copies the log: a line written later would be lost.
         self._log.epoch(step=self._step, epoch=epoch, facts=facts)
         self._position = replace(self._position, right=0)
         if metrics:
@@ -265,12 +271,14 @@ class ResumableRun(TrainerCallback):
         if best is None or loss < best:
             self._position = replace(self._position, best_loss=loss, best_epoch=epoch)
             learned = _learned(self._trainer.model)
+            # On a CPU .cpu() copies nothing: without clone() the next step would change the best.
             self._best = {name: weights.cpu().clone() for name, weights in learned.items()}
 
     def _publish(self) -> None:
         """Write a resume point, whole or not at all; then leave if the work was asked to stop."""
         trainer, seconds = self._trainer, self._log.seconds
         self._position = replace(self._position, parts=trainer.parts, seconds=seconds)
+        # Outside the `if` below: all processes take part in gathering.
         states = gather_random_states(trainer.accelerator)
         if self._is_first:
             published = self._store.publish(
@@ -284,6 +292,7 @@ class ResumableRun(TrainerCallback):
                 },
             )
             self._last = published or self._last
+        # Nobody leaves before the files are there: the launcher ends all when one process ends.
         self._peers.wait()
         self._raise_if_stopped()
 

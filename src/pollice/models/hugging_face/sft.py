@@ -126,15 +126,19 @@ class LabelTrainer(StepTrainer, SFTTrainer):
                 same.
         """
         learned = predicting_positions(inputs["labels"])
+        # No attention_mask: padding is on the right, where a causal model does not look. The logits
+        # are (learned tokens of all rows, vocabulary), row after row.
         logits = model(
             input_ids=inputs["input_ids"], logits_to_keep=learned, use_cache=False
         ).logits.float()
+        # roll brings the first label to the last place, which is never among the learned ones.
         targets = inputs["labels"].roll(-1, dims=1)[learned]
         counts = learned.sum(dim=1)
         losses = nn.functional.cross_entropy(logits, targets, reduction="none")
         if num_items_in_batch is None:
             loss = (losses / counts.repeat_interleave(counts)).sum() / len(counts)
         else:
+            # Times the processes, as Trainer does: `_share_gradients` divides by them.
             loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
         labels = self._label_logits(logits.detach(), counts, inputs["question"])
         if self.model.training:

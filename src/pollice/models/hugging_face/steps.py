@@ -56,12 +56,14 @@ class StepTrainer(Trainer):
             args=training_arguments(
                 kind, job.options, job.workdir, self.peers, evaluates=evaluates, **arguments
             ),
+            # Trainer has one collator; that of the training rows is in `get_train_dataloader`.
             data_collator=collate(job.validation),
             train_dataset=row_numbers(range(len(job.train))),
             eval_dataset=row_numbers(longest_first(job.validation)) if evaluates else None,
             compute_metrics=partial(_judge, job.validation),
             **options,
         )
+        # With disable_tqdm, Trainer adds this callback, which prints every log line.
         self.remove_callback(PrinterCallback)
         self.job = job
         self._collate_training = collate(job.train)
@@ -79,6 +81,7 @@ class StepTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return this process's micro-batches; the order depends on seed and epoch alone."""
+        # Not prepared by accelerate: it would share out among processes what is shared already.
         return DataLoader(
             self.train_dataset, batch_sampler=self.sampler, collate_fn=self._collate_training
         )
@@ -104,6 +107,7 @@ class StepTrainer(Trainer):
 
         Processes share their gradients at a step's end, when all of them have got through.
         """
+        # All of the step's batches are kept: lack of memory in one costs the earlier gradients too.
         self._batches.append(inputs)
         loss = take_step(
             lambda: self._learn(model, self._batches[-1:], num_items_in_batch),
@@ -119,6 +123,8 @@ class StepTrainer(Trainer):
 
     def _learn(self, model: nn.Module, batches: Sequence[dict[str, Tensor]], items: Any) -> Tensor:
         """Add the batches' gradients; return the last one's loss."""
+        # Trainer has added up the earlier batches' losses itself: only the last one's is returned.
+        # no_sync: a process out of memory must not leave others waiting in their backward pass.
         with self.accelerator.no_sync(model):
             for batch in batches:
                 loss = torch.zeros((), device=self.args.device)

@@ -111,6 +111,7 @@ class Anatomy:
         """The bytes of keys and values for each token, in bfloat16; None: nothing is kept."""
         if not self.causal:
             return None
+        # Keys and values, of two bytes each.
         return 2 * 2 * self.layers * self.key_value_heads * self.head_size
 
 
@@ -198,12 +199,14 @@ def describe(name: str, model: Any) -> Anatomy:
     """Return the anatomy of a model, whether or not it holds weights."""
     config = model.config
     head = model.get_output_embeddings()
+    # The same object, also on the meta device: from_config ties the weights.
     tied = head is None or head.weight is model.get_input_embeddings().weight
     linear = [
         module for module in model.modules() if isinstance(module, nn.Linear) and module is not head
     ]
     heads = config.num_attention_heads
     feed_forward = _first(config, "intermediate_size", "hidden_dim", "ffn_dim", "n_inner")
+    # GPT-2 leaves n_inner empty where it is four times the width.
     feed_forward = feed_forward or 4 * config.hidden_size
     window, windowed = _window(config)
     return Anatomy(
@@ -214,6 +217,7 @@ def describe(name: str, model: Any) -> Anatomy:
         width=config.hidden_size,
         heads=heads,
         key_value_heads=_first(config, "num_key_value_heads") or heads,
+        # Gemma's heads are not the width divided by their number.
         head_size=_first(config, "head_dim") or config.hidden_size // heads,
         feed_forward=feed_forward,
         gated=_is_gated(model, config.hidden_size, feed_forward),
@@ -246,6 +250,7 @@ def _first(config: Any, *names: str) -> Any:
 def _window(config: Any) -> tuple[int | None, int]:
     """Return the sliding window, and in how many layers it is used."""
     window = _first(config, "sliding_window", "local_attention")
+    # Qwen2's config.json names a window even where it is turned off.
     if window is None or not getattr(config, "use_sliding_window", True):
         return None, 0
     kinds = getattr(config, "layer_types", None)
@@ -259,6 +264,7 @@ def _is_gated(model: nn.Module, width: int, feed_forward: int) -> bool:
     """Tell whether there is a gate: a matrix of its own, or one of twice the width."""
     return any(
         name.endswith("gate_proj")
+        # ModernBERT has gate and value in one matrix, Wi.
         or (isinstance(module, nn.Linear) and module.weight.shape == (2 * feed_forward, width))
         for name, module in model.named_modules()
     )

@@ -17,6 +17,7 @@ from pollice.system.folders import require_space
 
 STEPS = 3
 
+# A token that holds a digit and anything else, be it another digit.
 _JOINED_DIGIT = re.compile(r"[^\d]\d|\d[^\d]|\d\d")
 
 
@@ -54,6 +55,7 @@ def convert(gguf: Path, folder: Path) -> Iterator[int]:
                 f"The file {gguf} cannot be opened as a GGUF checkpoint ({_first_line(error)}): "
                 "give a language model that transformers knows, or a folder of safetensors."
             ) from error
+        # bfloat16: two bytes for each weight.
         require_space(folder, 2 * model.num_parameters())
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -106,6 +108,7 @@ def main(gguf: str, folder: str) -> int:
     try:
         for step in convert(Path(gguf), Path(folder)):
             sys.stdout.write(f"{step}\n")
+            # Standard output is a pipe here: Python would keep the lines back until the end.
             sys.stdout.flush()
     except UserError as error:
         sys.stderr.write(f"{error}\n")

@@ -76,9 +76,11 @@ def check_config(name: str | Path, revision: str | None = None) -> None:
             a file that is not safetensors.
     """
     content: dict[str, Any]
+    # Plain JSON: no class of a model is looked up, so nothing has been fetched or run yet.
     content, _ = PreTrainedConfig.get_config_dict(name, revision=revision or "main")
     for key, value in _entries(content):
         # transformers fetches native code from the Hub for such a value: "owner/kernel".
+        # As text, since the value may map parts of the model to names.
         if key in _LAYERS and "/" in str(value):
             raise CheckpointError(
                 f"The configuration of {name} has its layers computed by code of the Hub "
@@ -97,6 +99,7 @@ def _entries(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the entries of a configuration and of those inside it."""
     for key, value in content.items():
         yield key, value
+        # A model of text and images has a configuration for each part, inside its own.
         if isinstance(value, Mapping):
             yield from _entries(value)
 
@@ -112,6 +115,7 @@ def check_weights(folder: Path) -> None:
     """
     refuse_adapter(folder)
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    # Beside safetensors a pickle is harmless: with use_safetensors=True it is never opened.
     if pickles and not any(folder.glob(f"*{_SAFE}")):
         raise CheckpointError(
             f"The checkpoint {folder} holds its weights as a pickle ({', '.join(pickles[:3])}), "
@@ -120,6 +124,7 @@ def check_weights(folder: Path) -> None:
         )
     for index in sorted(folder.glob("*.index.json")):
         named = [str(name) for name in _weight_map(index).values()]
+        # A name with a folder in it, such as ../x.safetensors, could lead anywhere.
         odd = [name for name in named if PurePath(name).name != name or not name.endswith(_SAFE)]
         if odd:
             raise CheckpointError(

@@ -49,8 +49,11 @@ class TextTokenizer:
         content = json.loads(self.tokenizer.backend_tokenizer.to_str())
         for token in content["added_tokens"]:  # none is left out: the ids of the others would move
             token["special"] |= bool(_CONTROL.fullmatch(token["content"]))
+        # This step would put [CLS], [SEP] or BOS around each text.
         content["post_processor"] = None
         plain = Tokenizer.from_str(json.dumps(content))
+        # It means: read special tokens in a text as plain words. It counts only for those marked
+        # special, and some checkpoints do not mark theirs: hence the loop above.
         plain.encode_special_tokens = True
         plain.no_truncation()
         plain.no_padding()
@@ -68,6 +71,7 @@ class TextTokenizer:
         }
         roles = {**self.tokenizer.special_tokens_map}
         unknown = roles.pop("unk_token", None)
+        # In GPT-2 one token is both unknown and end of text: then it stays a control token.
         if unknown not in roles.values():
             control.discard(self.tokenizer.unk_token_id)
         return frozenset(control)
@@ -78,6 +82,7 @@ class TextTokenizer:
         return [self._without_control(encoding.ids) for encoding in encoded]
 
     def _without_control(self, tokens: list[int]) -> list[int]:
+        # The vocabulary itself may still build a control token out of plain pieces.
         if self.control_tokens.isdisjoint(tokens):
             return tokens
         return [token for token in tokens if token not in self.control_tokens]
@@ -118,6 +123,7 @@ class TextTokenizer:
                     "The chat template of this checkpoint refuses the prompt: "
                     f"{first_line(error).rstrip('.')}. Use another checkpoint."
                 ) from error
+        # This ends: the first turn is then the user's, and a second refusal is an error.
         (_, instructions), (role, content), *others = turns
         return self.render_chat([(role, f"{instructions}\n\n{content}"), *others])
 

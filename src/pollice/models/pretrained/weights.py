@@ -59,6 +59,7 @@ def load_language_model(
         return load_causal(checkpoint, dtype=resolve_dtype(settings.dtype, device), device=device)
     check_four_bit(settings.device)
     if device.type == "cuda":
+        # device_map places weights as they are read, so each process must name its own GPU here.
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     native = resolve_dtype("auto", device) == torch.bfloat16
     dtype = torch.bfloat16 if native else torch.float16
@@ -79,6 +80,7 @@ def load_causal(
 ) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode; refuse those that fill gaps instead."""
     config = read_config(folder)
+    # AutoModelForCausalLM takes BERT and its like too, with no more than a warning.
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
         raise CheckpointError(
             f"The checkpoint {folder} ({config.model_type}) fills gaps in a text and does not "
@@ -154,6 +156,8 @@ def _load(
             **options,
         )
     unfit = {name for name, *_ in facts["mismatched_keys"]}  # of another size than configured
+    # Weights of a bare encoder lack the prefix that a classifier gives them. Of an empty tuple
+    # startswith is false: unless it is allowed, nothing may be new.
     encoder = f"{model.base_model_prefix}."
     new = sorted(
         name

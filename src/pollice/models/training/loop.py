@@ -56,6 +56,7 @@ def train_classifier(model: PreTrainedModel, job: Job[TrainingOptions]) -> dict[
         RunError: the resume point in ``job.workdir`` is of other rows, options or weights.
     """
     with stopping() as stop:
+        # LoRA first: the adapters that it puts into frozen layers must be frozen as well.
         rank = job.options.lora_rank
         adapter = add_lora(model, rank) if rank else None
         freeze(model, job.options.frozen_layers)
@@ -82,6 +83,7 @@ class _Run:
         warmup, most = round(options.warmup * self._steps), options.warmup_steps
         self._warmup_steps = warmup if most is None else min(most, warmup)
         self._store = ResumePointStore(job.workdir / FOLDER, keep=options.keep_checkpoints)
+        # Hashed before `_resume`, which puts other weights into the model.
         self._identity = job.identity.with_facts(**{"first weights": weights_sha256(model)[:16]})
         self._state = new_state(model, options)
         self._resume_point = self._resume()
@@ -96,6 +98,7 @@ class _Run:
         total = self._epochs * len(self._job.train)
         with self._log, stage("training", total=total) as advance:
             advance(at.epoch * len(self._job.train) + at.batch * options.batch_size)
+            # Asked before each epoch: a run that had ended takes no further epoch on resuming.
             while at.epoch < self._epochs and not self._is_past_its_best():
                 self._run_epoch(advance)
                 self._finish_epoch()
@@ -129,6 +132,7 @@ class _Run:
             self._train_step(rows)
             advance(len(rows))
             self._release.after(at.padded_tokens - before)
+            # Without checkpoint_steps the divisor is above every step's number: none is due.
             if at.step % (options.checkpoint_steps or self._steps + 1) == 0:
                 self._save()
             else:
@@ -191,6 +195,8 @@ class _Run:
         return f"in passes of at most {at.micro_batch_tokens} tokens"
 
     def _clip_gradients(self) -> float:
+        # Sum before the clip: all processes must scale by the norm of the whole step. An infinite
+        # limit clips nothing, and the norm is still returned for the log.
         weights = list(self._state.weights.values())
         self._peers.sum_gradients(weights)
         return float(nn.utils.clip_grad_norm_(weights, self._options.clip_norm or math.inf))
@@ -220,6 +226,8 @@ class _Run:
     def _finish_epoch(self) -> None:
         at = self._state.position
         facts = {"train_accuracy": at.right / len(self._job.train)}
+        # The position moves on only after the judgement. A run that is stopped in it has no batches
+        # of this epoch left when it resumes, and judges again.
         judged = self._objective.judge_validation(self._end_if_asked)
         at.epoch, at.batch, at.right = at.epoch + 1, 0, 0
         self._choose(judged)
@@ -259,6 +267,7 @@ class _Run:
         at = self._state.position
         at.seconds = self._log.seconds
         self._saved_at = time.monotonic()
+        # No process waits here, so it does no harm that clocks differ in `_save_after`.
         if self._peers.rank == 0:
             folder = self._store.publish(
                 at.step, self._write, identity=self._identity.values(), facts=asdict(at)
@@ -275,6 +284,7 @@ class _Run:
 
     def _end_if_asked(self) -> None:
         """Write a resume point and end, where any of the processes was asked to."""
+        # A signal may reach only one process; if it left alone, the others would wait for it.
         number = self._peers.largest(self._stop.requested or 0)
         if number == 0:
             return

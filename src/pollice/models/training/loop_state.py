@@ -70,11 +70,13 @@ class TrainingState:
     @torch.no_grad()
     def set_weights(self, values: Mapping[str, Tensor]) -> None:
         """Copy values into the weights of the same names."""
+        # In place: the optimizer holds these very parameters. Values may be on another device.
         for name, value in values.items():
             self.weights[name].copy_(value)
 
     def save(self, folder: Path) -> None:
         """Write all but the position, which the resume point's manifest holds."""
+        # Frozen weights are left out: the checkpoint has them, the run's identity their hash.
         save_file(dict(self.weights), folder / _WEIGHTS)
         save_file(self._moments(), folder / _OPTIMIZER)
         if self.best_weights:
@@ -82,6 +84,7 @@ class TrainingState:
 
     def load(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Read what `save` wrote, and the position from the manifest's facts."""
+        # JSON has made the tuple a list, and Python refuses to compare the two.
         best = facts["best"]
         self.position = Position(**{**facts, "best": best and (best[0], best[1])})
         self.set_weights(load_file(folder / _WEIGHTS))
@@ -98,6 +101,7 @@ class TrainingState:
         }
 
     def _set_moments(self, moments: Mapping[str, Tensor]) -> None:
+        # torch numbers weights group by group, and `new_state` names them in the same order.
         numbers = {name: number for number, name in enumerate(self.weights)}
         state: dict[int, dict[str, Any]] = {}
         for place, value in moments.items():
@@ -109,6 +113,8 @@ class TrainingState:
 
 def new_state(model: PreTrainedModel, options: TrainingOptions) -> TrainingState:
     """Return the state before the first step."""
+    # `weights` must stand before `optimizer`: it takes "named" out of the groups, which the
+    # optimizer would otherwise keep among its own settings.
     groups = parameter_groups(model, options)
     return TrainingState(
         position=Position(micro_batch_tokens=options.micro_batch_tokens),

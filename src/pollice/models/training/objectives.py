@@ -59,6 +59,7 @@ class Objective:
         self._model = model
         self._job = job
         self._peers = peers
+        # dynamic: passes have many lengths, and a graph for each would be compiled anew.
         self._forward: Any = torch.compile(model, dynamic=True) if job.options.compile else model
         self._dtype = resolve_dtype(job.options.dtype, model.device)
         labels = model.config.num_labels or 0
@@ -91,6 +92,7 @@ class Objective:
                 reduction="sum",
                 label_smoothing=self._job.options.label_smoothing,
             )
+            # Peers add gradients up and do not average them: the divisor is that of all.
             (loss / total_weight).backward()
             right = (logits.argmax(dim=-1) == codes).sum()
             sums += torch.stack([loss.detach() / total_weight, right])
@@ -124,6 +126,8 @@ class Objective:
         rank, size = self._peers.rank, self._peers.size
         table = torch.zeros(len(rows), len(self._label_weights), dtype=torch.float64)
         batches = length_batches(rows.lengths, batch_tokens=self._job.options.batch_tokens)
+        # One round for `size` batches: `between_batches` is a collective call, and all processes
+        # must come to it equally often. A process fills its own rows; the sum adds the others'.
         for start in range(0, len(batches), size):
             between_batches()
             # The last round may have fewer batches than processes: then a slice is empty.
@@ -144,5 +148,6 @@ def _label_weights(codes: NDArray[np.int64], labels: int, *, balanced: bool) -> 
     """Return each label's weight in the loss; balanced, each label's rows weigh the same."""
     if not balanced:
         return np.ones(labels, np.float32)
+    # At least 1: a label without training rows would be a division by zero.
     counts = np.maximum(np.bincount(codes, minlength=labels), 1)
     return (len(codes) / (labels * counts)).astype(np.float32)

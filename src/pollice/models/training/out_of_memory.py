@@ -47,11 +47,13 @@ def take_step(
     Raises:
         MemoryPlanError: raised by ``shrink``: not even one row fits.
     """
+    # An attempt must hold no collective call: a process that failed before it would block the rest.
     result = _attempt(first)
     # A process that had memory enough must take part too: its peers wait for its gradients.
     while peers.largest(int(result is None)):
         passes = shrink()
         if torch.cuda.is_available():
+            # Cached blocks have the old passes' sizes; smaller passes would leave gaps in them.
             torch.cuda.empty_cache()
         logger.warning(
             "Step %d did not fit into memory: it is taken again %s, and so are all that follow.",

@@ -27,6 +27,7 @@ class Peers:
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over all processes."""
         if self.size > 1:
+            # Trap: values that lie on the device already are overwritten by the sum.
             values = values.to(self.device)
             distributed.all_reduce(values)
         return values
@@ -43,9 +44,11 @@ class Peers:
         """Replace every gradient by its sum; a weight that no process used keeps none."""
         if self.size == 1:
             return
+        # Without rows in a step a process has no gradients, yet all must send tensors of one shape.
         used = self.sum(torch.tensor([float(p.grad is not None) for p in parameters]))
         shared = [p for p, uses in zip(parameters, used.tolist(), strict=True) if uses]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in shared]
+        # One flat tensor, because a call for each weight would wait for the network each time.
         total = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = total.split([p.numel() for p in shared])
         for parameter, part in zip(shared, parts, strict=True):
@@ -63,7 +66,9 @@ def connect(device: torch.device) -> Peers:
         return Peers(rank=0, size=1, device=device)
     torch_distributed: Any = distributed
     if device.type == "cuda":
+        # A plain "cuda" means the current GPU, and NCCL refuses two processes on the same one.
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # accelerate may have joined already, and joining twice is an error.
     if not torch_distributed.is_initialized():
         torch_distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Peers(

@@ -65,6 +65,8 @@ class ResumePointStore:
         """
         folder = self._free_name(step)
         try:
+            # A kill -9 in this block leaves a folder that begins with a dot: `latest` deletes it.
+            # The rename follows the manifest and a sync: a published name is a complete folder.
             with new_folder(folder) as temporary:
                 write(temporary)
                 content = {"step": step, "identity": dict(identity), "facts": dict(facts)}
@@ -74,6 +76,8 @@ class ResumePointStore:
                 raise
             self._say_full(step)
             return None
+        # Only now: a kill -9 here leaves an old one, whole or in part, behind newer complete ones;
+        # the next `publish` deletes it.
         for old in self._folders()[self._keep :]:
             shutil.rmtree(old)
         return folder
@@ -141,6 +145,7 @@ def _fault(folder: Path) -> str | None:
         manifest = read_manifest(folder)
     except RunError:
         return "lacks a file or part of one"
+    # `read_manifest` compares sizes only, and a bad disk can keep the size of what it damages.
     for name, facts in manifest["files"].items():
         if file_sha256(folder / name) != facts["sha256"]:
             return f"has a damaged {name}"

@@ -59,6 +59,7 @@ class Rows:
     def sha256(self) -> str:
         """Return what tells these rows from all others."""
         digest = hashlib.sha256()
+        # The lengths say where rows end: without them, the same ids cut otherwise would look alike.
         digest.update(self.lengths.tobytes() + self.codes.tobytes())
         for tokens in self.tokens:
             digest.update(np.asarray(tokens, np.int32).tobytes())
@@ -72,6 +73,9 @@ class Rows:
         """
         codes, table = self.codes, log_probabilities
         if self.owners is not None:
+            # Probabilities are averaged, not their logarithms; -inf is the zero of logaddexp.
+            # Every text has a piece and owners are in order: the cumulated counts less 1 are the
+            # texts' last rows.
             pieces = np.bincount(self.owners)
             table = np.full((len(pieces), log_probabilities.shape[1]), -np.inf)
             np.logaddexp.at(table, self.owners, log_probabilities)
@@ -102,6 +106,8 @@ def read_rows(
             owners.append(encoded.owners + start)
             start += len(texts)
         file.flush()
+        # The mapping outlives the closed file, and a kill -9 leaves nothing, since the file has no
+        # name. An empty file cannot be mapped.
         values = np.memmap(file, np.int32, "r") if len(dataset) else np.zeros(0, np.int32)
     numbers = {label: code for code, label in enumerate(dataset.label_names)}
     codes = np.array([numbers[label] for label in dataset.labels], np.int64)

@@ -37,14 +37,17 @@ def epoch_batches(
     The rows are shuffled and dealt into windows; within a window, rows of like length go
     together, shortest first; then the steps are shuffled. Every row is in exactly one step.
     """
+    # A new generator for each epoch: on resuming, no earlier epoch must be drawn again.
     generator = np.random.default_rng((seed, epoch))
     order = generator.permutation(len(lengths))
     steps = math.ceil(len(order) / batch_size)
     windows = math.ceil(steps / _WINDOW_BATCHES)
+    # Windows of nearly the same size, in whole batches: only one step of an epoch can be short.
     window_rows = math.ceil(steps / max(1, windows)) * batch_size
     batches = []
     for start in range(0, len(order), window_rows or 1):
         window = order[start : start + window_rows]
+        # Stable: rows of one length stay in shuffled order, and the order is the same on every CPU.
         window = window[np.argsort(lengths[window], kind="stable")]
         batches += [window[at : at + batch_size] for at in range(0, len(window), batch_size)]
     return [batches[number] for number in generator.permutation(len(batches))]
@@ -62,6 +65,8 @@ def micro_batches(
     """
     passes = []
     end = len(rows)
+    # From the longest row down: a pass is padded to its last row, and the pass that takes the most
+    # memory comes early in the step.
     while end:
         fitting = max(1, micro_batch_tokens // max(1, int(lengths[rows[end - 1]])))
         start = max(0, end - fitting)
@@ -78,5 +83,6 @@ def padded_tokens(lengths: NDArray[np.int64], rows: Indices) -> int:
 def rate_share(step: int, *, steps: int, warmup_steps: int) -> float:
     """Return the share of the highest rate at a step: up during warm-up, then down to 0."""
     if step < warmup_steps:
+        # Plus 1: at a rate of 0 the first step would teach nothing.
         return (step + 1) / warmup_steps
     return max(0.0, (steps - step) / max(1, steps - warmup_steps))

@@ -25,6 +25,7 @@ def random_states() -> dict[str, Tensor]:
     _, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     numbers = [float("nan") if gauss is None else gauss, float(position), has_gauss, cached]
+    # int64, since the generators' words go up to 2**32 - 1, which int32 cannot hold.
     states = {
         "python": torch.tensor(words, dtype=torch.int64),
         "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64)),
@@ -86,6 +87,7 @@ def gather_random_states(accelerator: Any) -> dict[str, Tensor]:
     """Return the generators' states of every process, under its number; all call it together."""
     gathered: dict[str, Tensor] = {}
     for name, state in random_states().items():
+        # A collective call: every process must come with the same names in the same order.
         states = accelerator.gather(state.to(accelerator.device)[None]).cpu()
         gathered |= {f"{rank}.{name}": each for rank, each in enumerate(states)}
     return gathered
@@ -98,6 +100,7 @@ def save_random_states(folder: Path, states: Mapping[str, Tensor]) -> None:
 
 def load_random_states(folder: Path, rank: int) -> dict[str, Tensor]:
     """Return this process's states, for `set_random_states`."""
+    # The dot keeps process 1 from taking the states of process 10.
     mine = f"{rank}."
     states = load_file(folder / _RANDOM).items()
     return {name.removeprefix(mine): state for name, state in states if name.startswith(mine)}
