@@ -11,6 +11,7 @@ from tokenizers import AddedToken
 from transformers import ByT5Tokenizer
 
 from pollice.errors import CheckpointError
+from pollice.models.pretrained import devices
 from pollice.models.pretrained.devices import resolve_device, resolve_dtype
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import (
@@ -110,7 +111,7 @@ def test_data_types_are_taken_as_named() -> None:
 def test_the_automatic_data_type_is_what_the_hardware_multiplies(
     monkeypatch: pytest.MonkeyPatch, native: bool, expected: torch.dtype
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda device: native)
     assert resolve_dtype("auto", CPU) == expected
 
 

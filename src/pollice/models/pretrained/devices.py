@@ -32,15 +32,17 @@ def resolve_device(device: Device) -> torch.device:
 def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
     """Return the data type; ``auto`` is bfloat16 where the hardware multiplies it natively."""
     if dtype == "auto":
-        # For CPU a private name (see tests/models/test_private_names.py): the public one,
-        # `torch.cpu.get_capabilities`, came later than the oldest PyTorch that pollice allows.
-        native = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            else torch.cpu._is_avx512_bf16_supported()
-        )
-        return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
     return torch.float32 if dtype == "float32" else torch.bfloat16
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device multiplies bfloat16 natively, and so faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # A private name (see tests/models/test_private_names.py): the public one,
+    # `torch.cpu.get_capabilities`, came later than the oldest PyTorch that pollice allows.
+    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
