@@ -39,10 +39,10 @@ def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Tell whether a device multiplies bfloat16 natively, and so faster than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # A private name (see tests/models/test_private_names.py): the public one,
     # `torch.cpu.get_capabilities`, came later than the oldest PyTorch that pollice allows.
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
