@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,15 +145,12 @@ def evaluate(
     right = answers == gold
     confusion = count_answers(gold, answers, labels)
     probabilities, truth = predictions.probabilities[scored], gold[scored]
-    best_is_right = predictions.answers[scored] == truth
-    reliability = _reliability(probabilities.max(axis=1, initial=0.0), best_is_right)
     per_label = {
         name: _label_evaluation(confusion, column)
         for column, name in enumerate(predictions.label_names)
     }
     balanced, balanced_interval = balanced_accuracy(confusion)
     majority = majority_column(gold, predictions.label_names)
-    cut = predictions.truncated
     return Evaluation(
         label_names=predictions.label_names,
         rows=len(gold),
@@ -163,10 +161,7 @@ def evaluate(
         balanced_accuracy=balanced,
         balanced_accuracy_interval=balanced_interval,
         matthews=_matthews(confusion),
-        roc_auc=_roc_auc(probabilities, truth),
-        log_loss=_log_loss(probabilities, truth),
-        expected_calibration_error=_expected_calibration_error(reliability),
-        reliability=reliability,
+        **_judge_probabilities(probabilities, truth, predictions.answers[scored] == truth),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         scored_rows=int(scored.sum()),
         tied_rows=int((predictions.tied & answered).sum()),
@@ -176,9 +171,7 @@ def evaluate(
             wilson_interval(int(right.sum()), int(answered.sum())) if answered.any() else None
         ),
         abstain_below=abstain_below,
-        truncated_rows=predictions.cut_rows,
-        truncated_accuracy=None if cut is None else _share(right, cut),
-        untruncated_accuracy=None if cut is None else _share(right, ~cut),
+        **_judge_cut_rows(predictions, right),
         majority_label=predictions.label_names[majority],
         majority_accuracy=float((gold == majority).mean()),
         ordinal=(
@@ -187,6 +180,29 @@ def evaluate(
             else None
         ),
     )
+
+
+def _judge_probabilities(
+    probabilities: FloatArray, truth: IntArray, right: BoolArray
+) -> dict[str, Any]:
+    """Return the fields that need probabilities, over the rows that have them."""
+    reliability = _reliability(probabilities.max(axis=1, initial=0.0), right)
+    return {
+        "roc_auc": _roc_auc(probabilities, truth),
+        "log_loss": _log_loss(probabilities, truth),
+        "expected_calibration_error": _expected_calibration_error(reliability),
+        "reliability": reliability,
+    }
+
+
+def _judge_cut_rows(predictions: Predictions, right: BoolArray) -> dict[str, Any]:
+    """Return the fields on texts that were cut; None where the table does not say which."""
+    cut = predictions.truncated
+    return {
+        "truncated_rows": predictions.cut_rows,
+        "truncated_accuracy": None if cut is None else _share(right, cut),
+        "untruncated_accuracy": None if cut is None else _share(right, ~cut),
+    }
 
 
 def count_answers(gold: IntArray, answers: IntArray, labels: int) -> IntArray:
