@@ -492,3 +492,47 @@ def test_an_older_experiment_file_without_a_newer_option_is_the_same_experiment(
     before = inode(run)
     run_experiment(read_experiment(tomllib.loads(held), "it"), run)
     assert inode(run) == before
+
+
+FREE = '''
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from pollice.method import NO_EFFECT, OPTIONS, Method
+from pollice.methods.baseline import BagOfWords, Baseline
+
+
+@dataclass(frozen=True, kw_only=True, config=OPTIONS)
+class Theirs(Method):
+    """Learns words."""
+
+    predictor_type = BagOfWords
+
+    batch: int = Field(default=8, json_schema_extra=NO_EFFECT)
+    """Changes no result."""
+    ngrams: int = 1
+    """Changes the results."""
+    seed: int = 0
+    """Draws nothing."""
+
+    def fit(self, train, validation, *, workdir):
+        return Baseline(ngrams=self.ngrams).fit(train, validation, workdir=workdir)
+'''
+
+
+def test_an_option_that_changes_no_result_may_differ_in_a_folder(
+    opinions: Path, tmp_path: Path, install_method: InstallMethod
+) -> None:
+    """The option says so itself; one that does not is another experiment."""
+    install_method("free", FREE)
+    run = tmp_path / "run"
+    run_experiment(experiment(opinions, free={"batch": 8}), run)
+    before = (run / "free" / "predictions.parquet").stat().st_mtime_ns
+    run_experiment(experiment(opinions, free={"batch": 2}), run)
+    assert (run / "free" / "predictions.parquet").stat().st_mtime_ns == before
+    fails(
+        RunError,
+        lambda: run_experiment(experiment(opinions, free={"ngrams": 2}), run),
+        f"{run} holds another experiment: methods.free.ngrams is 1 there and 2 here. "
+        "Name another folder with --out, or delete it.",
+    )

@@ -18,8 +18,8 @@ from pollice.data.reading import ReadOptions
 from pollice.data.splits import SplitOptions
 from pollice.errors import OptionError, PolliceError, broken_rule, did_you_mean
 from pollice.judging.metrics import check_threshold
-from pollice.method import Method, options_of
-from pollice.methods import create_method
+from pollice.method import Method, options_of, options_without_effect
+from pollice.methods import create_method, find_method
 from pollice.runs.folder import RESERVED_NAMES, without_changeable
 
 _STRICT = ConfigDict(extra="forbid")
@@ -129,15 +129,29 @@ def fill_in_defaults(experiment: Experiment) -> tuple[dict[str, Any], dict[str, 
     return _without_none(content), methods
 
 
-def update_content(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of an experiment.toml in the form of this version.
+def deciding_options(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides an experiment's numbers, from an experiment.toml of any version.
 
-    Newer options get their defaults. Content that cannot be read is returned unchanged.
+    Newer options get their defaults, and options that change no result are left out, as they say
+    themselves. Content that cannot be read is returned unchanged.
     """
     try:
-        return fill_in_defaults(read_experiment(content, "experiment.toml"))[0]
+        filled, _ = fill_in_defaults(read_experiment(content, "experiment.toml"))
     except PolliceError:
         return dict(content)
+    return without_free_options(filled)
+
+
+def without_free_options(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the options that change no result, as they say themselves: they may differ in a folder.
+
+    ``content`` is an experiment with every default filled in.
+    """
+    methods = {}
+    for name, options in content["methods"].items():
+        free = options_without_effect(find_method(options["method"]))
+        methods[name] = {key: value for key, value in options.items() if key not in free}
+    return {**content, "methods": methods}
 
 
 def _without_none(value: Any) -> Any:

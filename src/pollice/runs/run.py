@@ -18,7 +18,12 @@ from pollice.judging.judge import judge
 from pollice.judging.results import Cost, DataReport, JudgingOptions, Report
 from pollice.method import Method, options_of
 from pollice.report import write_report
-from pollice.runs.experiment import Experiment, fill_in_defaults, update_content
+from pollice.runs.experiment import (
+    Experiment,
+    deciding_options,
+    fill_in_defaults,
+    without_free_options,
+)
 from pollice.runs.fitting import (
     Fitting,
     as_finished,
@@ -78,7 +83,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
         _follow(methods, parts, run)
         return _judge(run, content, data, parts.test, {})
     # Before the data are read, which may take long: a wrong folder is refused at once.
-    check_folder(folder, content, update_content)
+    check_folder(folder, without_free_options(content), deciding_options)
     if was_drawn_before(run) and _is_done(experiment, methods, run):
         return _judge_again(experiment, run, content)
     parts, data = prepare(experiment)
