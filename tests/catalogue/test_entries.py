@@ -134,6 +134,7 @@ def test_the_catalogue_holds_what_the_methods_are_shown_with() -> None:
         "gemma-7b",
         "minilm",
         "mistral-7b-instruct",
+        "multilingual-e5-small",
         "smollm2-135m-instruct",
     )
     assert dataset_names() == ("imdb", "rotten-tomatoes")
@@ -156,7 +157,8 @@ def test_an_unknown_name_is_said_with_the_nearest() -> None:
 
     assert str(caught.value) == (
         "The catalogue has no 'minilmm'; it has distilbert, gemma-2b, gemma-3-270m, gemma-7b, "
-        "imdb, minilm, mistral-7b-instruct, rotten-tomatoes, smollm2-135m-instruct. "
+        "imdb, minilm, mistral-7b-instruct, multilingual-e5-small, rotten-tomatoes, "
+        "smollm2-135m-instruct. "
         "Did you mean 'minilm'?"
     )
 

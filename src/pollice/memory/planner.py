@@ -80,10 +80,13 @@ class _Step:
     only_if_unset: bool = False
     """Whether any other value of the option does the same already."""
     cuda_only: bool = False
+    unless: str | None = None
+    """An option that, where it is set, does the same already."""
 
 
 _STEPS = (
     _Step(title="recomputation", option="recompute", value=True),
+    _Step(title="frozen embeddings", option="freeze_embeddings", value=True, unless="lora_rank"),
     _Step(title="LoRA", option="lora_rank", value=8, only_if_unset=True),
     _Step(title="8-bit optimizer", option="optimizer_bits", value=8),
     _Step(title="4-bit weights", option="weights", value="nf4", cuda_only=True),
@@ -216,6 +219,8 @@ def _is_possible(step: _Step, method: PlannedMethod, *, cuda: bool) -> bool:
     if step.cuda_only and not cuda:
         return False
     if step.option not in {field.name for field in fields(cast(Any, method))}:
+        return False
+    if step.unless is not None and getattr(method, step.unless) is not None:
         return False
     asked = getattr(method, step.option)
     return asked is None if step.only_if_unset else asked != step.value

@@ -58,13 +58,15 @@ class EncoderPart:
     adapter_rank: int | None = None
     """The rank of an adapter that learns instead; none: there is no adapter."""
     frozen_layers: int = 0
+    frozen_embeddings: bool = False
 
     def parameters(self, anatomy: Anatomy) -> int:
         """Return how many weights learn."""
         if self.adapter_rank:
             return adapter_parameters(anatomy, self.adapter_rank, all_matrices=True)
         if not self.frozen_layers:
-            return anatomy.parameters
+            frozen = anatomy.embedding_parameters if self.frozen_embeddings else 0
+            return anatomy.parameters - frozen
         return round(anatomy.linear_parameters * (1 - self.frozen_layers / anatomy.layers))
 
 

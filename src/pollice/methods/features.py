@@ -15,7 +15,7 @@ from pollice.memory.reading import largest_batch, reading_parts
 from pollice.method import OPTIONS
 from pollice.models.encoder.classifiers import VectorClassifier
 from pollice.models.encoder.reader import check_max_tokens
-from pollice.models.encoder.vectors import Pooling, TextEncoder
+from pollice.models.encoder.vectors import Pooling, TextEncoder, read_prefix
 from pollice.models.linear_head import fit_head
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
@@ -29,8 +29,10 @@ class Features(ReadingOptions, PlannedMethod):
 
     predictor_type = VectorClassifier
 
-    checkpoint: str = "minilm"
+    checkpoint: str = "multilingual-e5-small"
     """A catalogue name, a folder, or hub:owner/name@revision."""
+    prefix: str | None = None
+    """What stands before every text, such as "query: "; none: what the checkpoint says itself."""
     pooling: Pooling = "mean"
     """The vector of a text: the mean of its tokens, or that of its first token."""
     seed: int = Field(default=0, ge=0)
@@ -42,7 +44,9 @@ class Features(ReadingOptions, PlannedMethod):
 
     def fit(self, train: Dataset, validation: Dataset, *, workdir: Path) -> VectorClassifier:
         """Encode the rows once, and choose the regularization by validation log loss."""
-        encoder = TextEncoder(resolve_checkpoint(self.checkpoint), self.reading(), self.pooling)
+        checkpoint = resolve_checkpoint(self.checkpoint)
+        prefix = read_prefix(checkpoint) if self.prefix is None else self.prefix
+        encoder = TextEncoder(checkpoint, self.reading(), self.pooling, prefix)
         vectors = _encode(encoder, train, "encoding training")
         held_out = None
         if len(validation):

@@ -83,7 +83,11 @@ class Finetune(TrainingOptions, PlannedMethod):
         parts = encoder_training_parts(
             model,
             MicroBatch(rows=rows, text=text),
-            EncoderPart(adapter_rank=self.lora_rank, frozen_layers=self.frozen_layers),
+            EncoderPart(
+                adapter_rank=self.lora_rank,
+                frozen_layers=self.frozen_layers,
+                frozen_embeddings=self.freeze_embeddings,
+            ),
             Optimizer(bits=self.optimizer_bits, paged=self.paged_optimizer),
             attention_dropout=self.attention_dropout > 0,
         )

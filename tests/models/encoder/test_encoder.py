@@ -1,5 +1,6 @@
 """Texts become the vectors that a plain forward pass of transformers gives."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from pollice.errors import CheckpointError
 from pollice.models.encoder.classifiers import SequenceClassifier
 from pollice.models.encoder.reader import Reader, check_max_tokens
-from pollice.models.encoder.vectors import Pooling, TextEncoder
+from pollice.models.encoder.vectors import Pooling, TextEncoder, read_prefix
 from pollice.models.pretrained.options import ClassifierOptions, ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_classifier
@@ -84,6 +85,53 @@ def test_a_long_text_is_cut_inside_its_control_tokens(
     ]
     assert encoded.truncated.tolist() == [True, False]
     assert encoded.lengths.tolist() == [10, len(encoded.tokens[1])]
+
+
+@pytest.mark.parametrize("keep", ["head_tail", "head", "tail"])
+def test_a_prefix_stands_before_whatever_is_read(checkpoint: Path, keep: str) -> None:
+    """Cutting a long text never cuts the prefix, and a short text reads as both in one."""
+    tokenizer = TextTokenizer(checkpoint)
+    plain = Reader(tokenizer, max_tokens=12, keep="head").read(["query the film"])
+    reader = Reader(tokenizer, max_tokens=12, keep=keep, prefix="query ")  # type: ignore[arg-type]
+    short, long = reader.read(["the film", "great " * 40]).tokens
+    assert short == plain.tokens[0]
+    start = 1 + len(tokenizer.encode_texts(["query"])[0])  # one control token
+    assert long[:start] == short[:start]
+    assert len(long) == 12
+
+
+def test_the_prefix_is_what_the_checkpoint_says(tmp_path: Path) -> None:
+    assert read_prefix(tmp_path) == ""
+    prompts = {"prompts": {"query": "query: ", "passage": "passage: "}}
+    file = tmp_path / "config_sentence_transformers.json"
+    file.write_text(json.dumps(prompts))
+    assert read_prefix(tmp_path) == ""
+    file.write_text(json.dumps({**prompts, "default_prompt_name": "query"}))
+    assert read_prefix(tmp_path) == "query: "
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "Expected the prompts of sentence-transformers in {file}, but it cannot be read as "),
+        ("[1]", "Expected the prompts of sentence-transformers in {file}, but it cannot be read "),
+        (
+            '{"default_prompt_name": "q"}',
+            "Expected the prompts of sentence-transformers in {file}, but it cannot be read ",
+        ),
+        (
+            '{"default_prompt_name": "q", "prompts": {"q": 3}}',
+            "Expected a prompt in {file} to be text, but found a int. Repair it, remove it, or ",
+        ),
+    ],
+)
+def test_prompts_that_cannot_be_read_are_refused(
+    tmp_path: Path, content: str, sentence: str
+) -> None:
+    file = tmp_path / "config_sentence_transformers.json"
+    file.write_text(content)
+    with pytest.raises(CheckpointError, match=re.escape(sentence.format(file=file))):
+        read_prefix(tmp_path)
 
 
 def test_padding_is_masked(checkpoint: Path) -> None:

@@ -19,6 +19,7 @@ PUBLISHED = {
     "distilbert": 66_362_880,
     "bert-base": 109_482_240,
     "minilm": 22_713_216,
+    "multilingual-e5-small": 117_653_760,
     "gemma-3-270m": 268_098_176,
     "smollm2-135m-instruct": 134_515_008,
 }
@@ -128,7 +129,8 @@ def test_the_json_has_every_figure() -> None:
 def test_unknown_checkpoints_are_refused() -> None:
     sentence = (
         "There is no checkpoint 'minilmm': give a name of the catalogue (distilbert, gemma-2b, "
-        "gemma-3-270m, gemma-7b, minilm, mistral-7b-instruct, smollm2-135m-instruct), a folder "
+        "gemma-3-270m, gemma-7b, minilm, mistral-7b-instruct, "
+        "multilingual-e5-small, smollm2-135m-instruct), a folder "
         "with a config.json, a .gguf file, or hub:owner/name@revision. Did you mean 'minilm'?"
     )
     with pytest.raises(SourceError, match=f"^{re.escape(sentence)}$"):
@@ -147,7 +149,7 @@ def test_a_configuration_that_transformers_does_not_know_is_refused(tmp_path: Pa
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", ["minilm", "gemma-3-270m", "smollm2-135m-instruct"])
+@pytest.mark.parametrize("name", ["minilm", "multilingual-e5-small", "gemma-3-270m"])
 def test_bundled_configurations_are_those_of_the_weights(name: str) -> None:
     fetched = inspect_checkpoint(str(resolve_checkpoint(name)))
     assert replace(fetched, name=name) == inspect_checkpoint(name)

@@ -80,7 +80,8 @@ def test_an_unknown_name_is_said_with_the_accepted_forms() -> None:
 
     assert str(caught.value) == (
         "There is no checkpoint 'gema-3-270m': give a name of the catalogue (distilbert, gemma-2b, "
-        "gemma-3-270m, gemma-7b, minilm, mistral-7b-instruct, smollm2-135m-instruct), a folder "
+        "gemma-3-270m, gemma-7b, minilm, mistral-7b-instruct, "
+        "multilingual-e5-small, smollm2-135m-instruct), a folder "
         "with a config.json, a .gguf file, or hub:owner/name@revision. "
         "Did you mean 'gemma-3-270m'?"
     )

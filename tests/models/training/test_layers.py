@@ -67,6 +67,9 @@ def test_frozen_weights_are_in_no_group(tmp_path: Path) -> None:
     frozen = load_classifier(folder, ("a", "b"), new_head=True, dtype=torch.float32)
     freeze(frozen, 0)
     assert all(parameter.requires_grad for parameter in frozen.parameters())
+    freeze(frozen, 0, embeddings=True)
+    learning = {n for n, p in frozen.named_parameters() if p.requires_grad}
+    assert learning == {n for n, _ in frozen.named_parameters() if "embeddings" not in n}
     freeze(frozen, 1)
     names = [
         name for group in parameter_groups(frozen, TrainingOptions()) for name in group["named"]

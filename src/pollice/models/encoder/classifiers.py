@@ -60,7 +60,11 @@ class VectorClassifier(Predictor):
         link_checkpoint(self._encoder.checkpoint, checkpoint)
         save_file(self._head.arrays(), folder / "head.safetensors")
         _write_settings(
-            folder, self.label_names, self._encoder.settings, pooling=self._encoder.pooling
+            folder,
+            self.label_names,
+            self._encoder.settings,
+            pooling=self._encoder.pooling,
+            prefix=self._encoder.prefix,
         )
 
     @classmethod
@@ -68,7 +72,9 @@ class VectorClassifier(Predictor):
         """Read what `save` wrote."""
         content = _read_settings(folder)
         settings = ReadingOptions(**content["settings"])
-        encoder = TextEncoder(folder / "checkpoint", settings, content["pooling"])
+        encoder = TextEncoder(
+            folder / "checkpoint", settings, content["pooling"], content.get("prefix", "")
+        )
         head = LinearHead.from_arrays(load_file(folder / "head.safetensors"))
         return cls(encoder, head, tuple(content["label_names"]))
 

@@ -60,28 +60,37 @@ class Encoded:
 class Reader:
     """Turns texts into token ids with the encoder's own control tokens around them."""
 
-    def __init__(self, tokenizer: TextTokenizer, *, max_tokens: int, keep: LongText) -> None:
+    def __init__(
+        self, tokenizer: TextTokenizer, *, max_tokens: int, keep: LongText, prefix: str = ""
+    ) -> None:
         self._tokenizer = tokenizer
         self._keep = keep
         self._lead, self._trail = _surroundings(tokenizer)
+        # Whatever part of a long text is read, the prefix stands before it.
+        self._prefix = prefix
+        self._prefixed = tokenizer.encode_texts([prefix.strip()])[0]
+        self._lead += self._prefixed
         self._max_tokens = max_tokens
         self._room = max_tokens - len(self._lead) - len(self._trail)
         if self._room < 1:
+            taken = "control tokens and the prefix" if prefix else "control tokens alone"
             raise CheckpointError(
-                f"max_tokens is {max_tokens}, but this checkpoint's control tokens alone take "
+                f"max_tokens is {max_tokens}, but this checkpoint's {taken} take "
                 f"{max_tokens - self._room}. Raise max_tokens."
             )
 
     def read(self, texts: Sequence[str]) -> Encoded:
         """Encode texts, and cut the long ones or divide them."""
-        encoded = self._tokenizer.encode_texts(texts)
+        # Together, since many tokenizers read a word otherwise where nothing is before it.
+        whole = self._tokenizer.encode_texts([self._prefix + text for text in texts])
+        encoded = [tokens[len(self._prefixed) :] for tokens in whole]
         divided = [self._pieces(tokens) for tokens in encoded]
-        whole = self._keep == "chunks"
+        in_pieces = self._keep == "chunks"
         return Encoded(
             tokens=[[*self._lead, *piece, *self._trail] for pieces in divided for piece in pieces],
             owners=np.repeat(np.arange(len(divided)), [len(pieces) for pieces in divided]),
             truncated=np.array(
-                [not whole and len(tokens) > self._room for tokens in encoded], np.bool_
+                [not in_pieces and len(tokens) > self._room for tokens in encoded], np.bool_
             ),
         )
 

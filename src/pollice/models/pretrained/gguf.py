@@ -15,8 +15,6 @@ from typing import Any
 from pollice.errors import SourceError, UserError
 from pollice.system.folders import require_space
 
-STEPS = 3
-
 # A token that holds a digit and anything else, be it another digit.
 _JOINED_DIGIT = re.compile(r"[^\d]\d|\d[^\d]|\d\d")
 
@@ -27,7 +25,7 @@ def convert(gguf: Path, folder: Path) -> Iterator[int]:
     Raises:
         SourceError: the file is no language model that transformers knows.
     """
-    # Imported here: they take seconds, and whoever asks for STEPS needs neither.
+    # Imported here: they take seconds.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

@@ -13,12 +13,14 @@ from typing import Any
 from pollice.catalogue.entries import Entry, checkpoint_names, entries, fetch
 from pollice.catalogue.hub import HUB_PREFIX, fetch_hub
 from pollice.errors import SourceError, did_you_mean
-from pollice.models.pretrained.gguf import STEPS
 from pollice.system.folders import cache_folder, keep_folder
 from pollice.system.progress import stage
 
 # Part of a converted folder's name: raised when a conversion would give other files.
 _RECIPE = 1
+_STEPS = 3  # of every conversion
+_CONVERTERS = {".gguf": "gguf", ".bin": "packed_bert"}
+"""The module that converts files with this ending; only the catalogue's may end in .bin."""
 
 
 def resolve_checkpoint(name: str) -> Path:
@@ -63,10 +65,10 @@ def _with_config(folder: Path) -> Path:
 
 def _resolve_entry(entry: Entry) -> Path:
     names = [entry.joined.name] if entry.joined else [Path(file).name for file in entry.files]
-    gguf = next((name for name in names if name.endswith(".gguf")), None)
-    if gguf is None:
+    packed = next((name for name in names if Path(name).suffix in _CONVERTERS), None)
+    if packed is None:
         return fetch(entry.name)
-    return _keep_converted(entry.key, lambda: fetch(entry.name) / gguf)
+    return _keep_converted(entry.key, lambda: fetch(entry.name) / packed)
 
 
 def _file_key(path: Path) -> str:
@@ -80,18 +82,19 @@ def _keep_converted(key: str, find: Callable[[], Path]) -> Path:
     """Return the folder of the converted file; ``find`` is asked for the file when it is not."""
 
     def fill(folder: Path) -> Mapping[str, Any]:
-        gguf = find()
-        _convert(gguf, folder)
-        return {"converted": gguf.name, "bytes": gguf.stat().st_size, "dtype": "bfloat16"}
+        packed = find()
+        _convert(packed, folder)
+        return {"converted": packed.name, "bytes": packed.stat().st_size, "dtype": "bfloat16"}
 
     return keep_folder(cache_folder() / "converted" / f"{key}-{_RECIPE}", fill)
 
 
-def _convert(gguf: Path, folder: Path) -> None:
+def _convert(packed: Path, folder: Path) -> None:
     """Convert in a process of its own, which takes its memory along when it ends."""
-    command = [sys.executable, "-m", "pollice.models.pretrained.gguf", str(gguf), str(folder)]
+    module = f"pollice.models.pretrained.{_CONVERTERS[packed.suffix]}"
+    command = [sys.executable, "-m", module, str(packed), str(folder)]
     with (
-        stage(f"converting {gguf.stem}", STEPS, "steps") as advance,
+        stage(f"converting {packed.stem}", _STEPS, "steps") as advance,
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process,
@@ -105,5 +108,6 @@ def _convert(gguf: Path, folder: Path) -> None:
         except BaseException:
             process.kill()
             raise
-    if process.returncode or steps < STEPS:
-        raise SourceError(said.splitlines()[-1] if said else f"The conversion of {gguf} was ended.")
+    if process.returncode or steps < _STEPS:
+        ended = f"The conversion of {packed} was ended."
+        raise SourceError(said.splitlines()[-1] if said else ended)

@@ -31,8 +31,8 @@ def depth(name: str, layers: int) -> int:
     return 0 if "embeddings" in name else layers + 1
 
 
-def freeze(model: PreTrainedModel, frozen_layers: int) -> None:
-    """Let the lowest layers, and the embeddings, not learn.
+def freeze(model: PreTrainedModel, frozen_layers: int, *, embeddings: bool = False) -> None:
+    """Let the lowest layers with the embeddings, or the embeddings alone, not learn.
 
     Raises:
         CheckpointError: the encoder has fewer layers.
@@ -44,7 +44,7 @@ def freeze(model: PreTrainedModel, frozen_layers: int) -> None:
             "Lower frozen_layers."
         )
     for name, parameter in model.named_parameters():
-        if frozen_layers and depth(name, layers) <= frozen_layers:
+        if (frozen_layers or embeddings) and depth(name, layers) <= frozen_layers:
             parameter.requires_grad_(False)
 
 

@@ -59,7 +59,7 @@ def train_classifier(model: PreTrainedModel, job: Job[TrainingOptions]) -> dict[
         # LoRA first: the adapters that it puts into frozen layers must be frozen as well.
         rank = job.options.lora_rank
         adapter = add_lora(model, rank) if rank else None
-        freeze(model, job.options.frozen_layers)
+        freeze(model, job.options.frozen_layers, embeddings=job.options.freeze_embeddings)
         facts = _Run(model, job, stop).go()
         if adapter:
             adapter.merge_and_unload()

@@ -123,6 +123,9 @@ class TrainingOptions(SavingOptions, OptimizerOptions, ClassifierOptions):
     """Gradients longer than this are scaled down to it; none: they are not."""
     frozen_layers: int = Field(default=0, ge=0)
     """The lowest layers that do not learn, nor do the embeddings below them."""
+    freeze_embeddings: bool = False
+    """Whether the embeddings do not learn: of a checkpoint for many languages they are most of
+    the weights."""
     lora_rank: int | None = Field(default=None, ge=1)
     """The rank of a LoRA adapter that is trained instead of the encoder, then merged into it."""
     compile: bool = Field(default=False, json_schema_extra=NO_EFFECT)
