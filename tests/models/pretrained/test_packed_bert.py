@@ -126,7 +126,7 @@ def test_a_text_stands_between_start_and_end(tmp_path: Path) -> None:
 
 
 def _by_character(text: str, replaced: Mapping[str, str]) -> str:
-    return re.sub(" {2,}", " ", text.translate(str.maketrans(dict(replaced))))
+    return re.sub(" {2,}", " ", text.translate({ord(old): new for old, new in replaced.items()}))
 
 
 @pytest.mark.parametrize(

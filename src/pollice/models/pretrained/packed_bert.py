@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,7 +207,7 @@ def _save_weights(
         dtype=torch.bfloat16,
     )
     with torch.device("meta"):
-        model = BertModel(config, add_pooling_layer=False)
+        model: Any = BertModel(config, add_pooling_layer=False)
     weights = {name: torch.tensor(values) for name, values in tensors.items()}
     model.load_state_dict(weights, assign=True)
     model.to(torch.bfloat16).save_pretrained(folder)
@@ -318,7 +318,8 @@ def _compile(replaced: Mapping[str, str]) -> bytes:
             normalization_rule_tsv=rules.name,
             minloglevel=2,
         )
-    model = sentencepiece_model_pb2.ModelProto()
+    # The module makes its classes when it is imported, so that no checker knows them.
+    model = cast(Any, sentencepiece_model_pb2).ModelProto()
     model.ParseFromString(written.getvalue())
     compiled: bytes = model.normalizer_spec.precompiled_charsmap
     return compiled
