@@ -37,7 +37,7 @@ def test_two_labels_equal_scikit_learn_on_weighted_features() -> None:
     shares = [dense[chosen].sum(axis=0) + 1 for chosen in (positive, ~positive)]
     ratios = np.log(shares[0] / shares[0].sum()) - np.log(shares[1] / shares[1].sum())
     peer = LogisticRegression(C=4.0, max_iter=2000).fit(unit(dense * ratios), positive)
-    head = fit_one_against_rest([block(matrix)], names, NAMES[:2], strengths=[4.0])
+    head, _ = fit_one_against_rest([block(matrix)], names, NAMES[:2], strengths=[4.0])
     expected = peer.predict_proba(unit(unseen.toarray() * ratios))
     np.testing.assert_allclose(head.predict_proba([unseen]), expected, atol=1e-4)
 
@@ -46,7 +46,7 @@ def test_two_labels_equal_scikit_learn_on_weighted_features() -> None:
 @pytest.mark.parametrize("weighting", ["ratios", "rarity"])
 def test_many_labels_are_told_apart(labels: int, weighting: Weighting) -> None:
     (matrix, names), (unseen, truth) = rows(600, labels), rows(200, labels, seed=1)
-    head = fit_one_against_rest([block(matrix, weighting)], names, NAMES[:labels])
+    head, _ = fit_one_against_rest([block(matrix, weighting)], names, NAMES[:labels])
     table = head.predict_proba([unseen])
     np.testing.assert_allclose(table.sum(axis=1), 1.0, atol=1e-12)
     right = np.array([NAMES[column] for column in table.argmax(axis=1)]) == np.array(truth)
@@ -57,17 +57,17 @@ def test_many_labels_are_told_apart(labels: int, weighting: Weighting) -> None:
 
 def test_a_label_without_training_rows_gets_next_to_nothing() -> None:
     matrix, names = rows(100, 2)
-    head = fit_one_against_rest([block(matrix)], names, (NAMES[0], "absent", NAMES[1]))
+    head, _ = fit_one_against_rest([block(matrix)], names, (NAMES[0], "absent", NAMES[1]))
     table = head.predict_proba([matrix])
     assert table.shape == (100, 3)
     assert (table[:, 1] < 1e-7).all()
-    alone = fit_one_against_rest([block(matrix)], ["absent"] * 100, (NAMES[0], "absent"))
+    alone, _ = fit_one_against_rest([block(matrix)], ["absent"] * 100, (NAMES[0], "absent"))
     assert (alone.predict_proba([matrix])[:, 1] > 1 - 1e-7).all()
 
 
 def test_a_row_without_features_gets_one_answer() -> None:
     matrix, names = rows(100, 3)
-    head = fit_one_against_rest([block(matrix), block(matrix, "rarity")], names, NAMES[:3])
+    head, _ = fit_one_against_rest([block(matrix), block(matrix, "rarity")], names, NAMES[:3])
     empty = csr_matrix((2, 60))
     table = head.predict_proba([empty, empty])
     assert np.isfinite(table).all()
@@ -77,7 +77,7 @@ def test_a_row_without_features_gets_one_answer() -> None:
 def test_validation_rows_choose_the_strength() -> None:
     (matrix, names), held = rows(60, 2), rows(400, 2, seed=2)
     strengths = (0.001, 1.0, 1000.0)
-    chosen = fit_one_against_rest(
+    chosen, _ = fit_one_against_rest(
         [block(matrix)], names, NAMES[:2], validation=([held[0]], held[1]), strengths=strengths
     )
     truth = [NAMES.index(name) for name in held[1]]
@@ -86,7 +86,7 @@ def test_validation_rows_choose_the_strength() -> None:
         return -float(head.log_probabilities([held[0]])[np.arange(400), truth].mean())
 
     alone = [
-        fit_one_against_rest([block(matrix)], names, NAMES[:2], strengths=[strength])
+        fit_one_against_rest([block(matrix)], names, NAMES[:2], strengths=[strength])[0]
         for strength in strengths
     ]
     assert loss(chosen) == pytest.approx(min(loss(head) for head in alone), abs=1e-3)
@@ -94,7 +94,7 @@ def test_validation_rows_choose_the_strength() -> None:
 
 def test_arrays_hold_everything() -> None:
     matrix, names = rows(100, 3)
-    head = fit_one_against_rest([block(matrix), block(matrix, "rarity")], names, NAMES[:3])
+    head, _ = fit_one_against_rest([block(matrix), block(matrix, "rarity")], names, NAMES[:3])
     again = OneAgainstRest.from_arrays(head.arrays(), 3)
     np.testing.assert_array_equal(
         again.predict_proba([matrix, matrix]), head.predict_proba([matrix, matrix])

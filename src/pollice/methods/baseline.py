@@ -31,7 +31,7 @@ _DIFFERENT_WORDS = 0.75  # the exponent of Heaps' law
 _DIFFERENT_PAIRS = 12.3  # as many as there are different words
 _DIFFERENT_LONGER = 0.8  # of all n-grams of three words and more
 _DIFFERENT_CHARACTERS = (125.0, 0.485)  # n-grams of them, by Heaps' law
-_SEEN_ONCE = 600_000  # words of English: of more, 95 % are in several texts
+_SEEN_ONCE = 1_000_000  # words of English: of more, 97 % are in several texts
 _FEATURE_BYTES = 250  # a number in each of the 25 vectors of L-BFGS, and its name
 _COLUMN_BYTES = 60  # for each label: a weight for each strength that is tried
 _WORD_BYTES = 120  # a word or sign while n-grams are counted, and its entries of the features
@@ -95,7 +95,7 @@ class Baseline(PlannedMethod):
     ngrams: int = Field(default=3, ge=1, le=5)
     """The most words and signs of a feature: 3 takes them alone, in pairs and in triples."""
     characters: Characters = "auto"
-    """Whether n-grams of up to 5 characters are taken too. auto: where more than 5 % of all words
+    """Whether n-grams of up to 5 characters are taken too. auto: where more than 3 % of all words
     are in one training text only, and for scripts without blanks between words."""
     max_features: int = Field(default=1_000_000, ge=1)
     """The most n-grams of words and signs, and of characters: those in the most texts."""

@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Weighting = Literal["ratios", "rarity"]
 
-_STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0)
+_STRENGTHS = (0.25, 1.0, 4.0, 16.0, 64.0)
 _SMOOTHING = 1.0
 
 
@@ -104,28 +104,31 @@ def fit_one_against_rest(
     *,
     validation: tuple[Sequence[csr_matrix], Sequence[str]] | None = None,
     strengths: Sequence[float] = _STRENGTHS,
-) -> OneAgainstRest:
-    """Fit; the regularization is chosen by log loss on validation rows.
+) -> tuple[OneAgainstRest, float]:
+    """Return the fitted head, and its log loss on the rows that its regularization is chosen by.
 
     Args:
         blocks: The features of the training rows.
         labels: The label of each row.
         label_names: The order of the columns.
         validation: Blocks and labels to choose by; None: five-fold cross-validation.
-        strengths: The inverse regularization strengths to choose from, rising.
+        strengths: The inverse regularization strengths to choose from.
     """
     codes = label_codes(labels, label_names)
     count = len(label_names)
     if validation is not None and len(validation[1]):
         heads = _fit_each(strengths, blocks, codes, count)
         held_out = label_codes(validation[1], label_names)
-        return heads[int(np.argmin([_loss(head, validation[0], held_out) for head in heads]))]
+        losses = np.array([_loss(head, validation[0], held_out) for head in heads])
+        best = int(np.argmin(losses))
+        return heads[best], float(losses[best])
     losses = np.zeros(len(strengths))
     for train, held in fold_rows(codes):
         heads = _fit_each(strengths, [block.take(train) for block in blocks], codes[train], count)
         unseen = [block.matrix[held] for block in blocks]
         losses += [_loss(head, unseen, codes[held]) for head in heads]
-    return _fit_each(strengths[: int(np.argmin(losses)) + 1], blocks, codes, count)[-1]
+    best = int(np.argmin(losses))
+    return _fit_each(strengths[best : best + 1], blocks, codes, count)[0], float(losses[best])
 
 
 def _loss(head: OneAgainstRest, blocks: Sequence[csr_matrix], codes: IntArray) -> float:
@@ -135,7 +138,7 @@ def _loss(head: OneAgainstRest, blocks: Sequence[csr_matrix], codes: IntArray) -
 def _fit_each(
     strengths: Sequence[float], blocks: Sequence[Block], codes: IntArray, labels: int
 ) -> list[OneAgainstRest]:
-    """Fit for every strength, each from where the one before ended."""
+    """Fit for every strength."""
     present = np.unique(codes)
     columns = present[1:] if len(present) == 2 else present if len(present) > 2 else present[:0]
     importance = [_importance(block, [codes == column for column in columns]) for block in blocks]
@@ -180,10 +183,10 @@ def _fit_column(
     strengths: Sequence[float], blocks: Sequence[csr_matrix], positive: NDArray[np.bool_]
 ) -> list[tuple[NDArray[np.float32], float]]:
     features = blocks[0] if len(blocks) == 1 else hstack(blocks, format="csr")
-    model = LogisticRegression(max_iter=2000, warm_start=True)
     found = []
+    # Each from the start: from where the one before ended, the solver stops at its first step.
     for strength in strengths:
-        model.set_params(C=strength).fit(features, positive)
+        model = LogisticRegression(C=strength, max_iter=2000).fit(features, positive)
         found.append((model.coef_[0].astype(np.float32), float(model.intercept_[0])))
     return found
 

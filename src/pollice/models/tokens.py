@@ -4,7 +4,6 @@ Knows nothing about labels, and nothing about which tokens a model has seen befo
 """
 
 import re
-import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -21,7 +20,10 @@ _UNSPACED = (
 )
 # The soft hyphen, joiners, marks of direction, the byte order mark and variation selectors: they
 # change how a text is shown, and would make two tokens of one.
-_INVISIBLE = re.compile("[\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]+")
+_INVISIBLE = re.compile(
+    "[\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+"
+)
+_LAST_MARK = 0x1FFFF  # the only ones beyond it are invisible
 _APOSTROPHES = str.maketrans("\u2019\u02bc", "''")
 BLANK = " "
 """Stands before and after each word in `characters`."""
@@ -78,7 +80,7 @@ def _pattern() -> re.Pattern[str]:
 def _marks() -> str:
     """Return all combining marks, as ranges within a character class."""
     ranges: list[list[int]] = []
-    for code in range(sys.maxunicode + 1):
+    for code in range(_LAST_MARK + 1):
         if unicodedata.category(chr(code)).startswith("M"):
             if ranges and ranges[-1][1] == code - 1:
                 ranges[-1][1] = code
