@@ -6,7 +6,7 @@ with logistic regression Mesnil et al., arXiv 1412.5335) or how rare a feature i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ IntArray = NDArray[np.int64]
 Weighting = Literal["ratios", "rarity"]
 
 _STRENGTHS = (0.25, 1.0, 4.0, 16.0, 64.0)
+_SHARPNESSES = (1.0, 1.25, 1.5, 2.0, 3.0)
 _SMOOTHING = 1.0
 
 
@@ -50,6 +51,9 @@ class OneAgainstRest:
     present: IntArray
     """The labels that training had; of two, the only column is that of the second."""
     labels: int
+    sharpness: float = 1.0
+    """The power of each label's probability before they are scaled to a sum of 1: of many labels,
+    regressions that know nothing of each other are too unsure together."""
 
     @property
     def parameters(self) -> int:
@@ -72,7 +76,7 @@ class OneAgainstRest:
             every[:, self.present] = 0.0
         else:
             every[:, self.present] = np.hstack([-odds, odds]) if len(self.present) == 2 else odds
-        logarithms: FloatArray = log_softmax(log_expit(every), axis=1)
+        logarithms: FloatArray = log_softmax(self.sharpness * log_expit(every), axis=1)
         return logarithms
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -82,7 +86,8 @@ class OneAgainstRest:
             for name, arrays in (("importance", self.importance), ("weight", self.weight))
             for number, array in enumerate(arrays)
         }
-        return {**blocks, "bias": self.bias, "present": self.present}
+        sharpness = np.array([self.sharpness])
+        return {**blocks, "bias": self.bias, "present": self.present, "sharpness": sharpness}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], labels: int) -> Self:
@@ -94,6 +99,7 @@ class OneAgainstRest:
             bias=arrays["bias"],
             present=arrays["present"],
             labels=labels,
+            sharpness=float(arrays["sharpness"][0]),
         )
 
 
@@ -119,16 +125,24 @@ def fit_one_against_rest(
     if validation is not None and len(validation[1]):
         heads = _fit_each(strengths, blocks, codes, count)
         held_out = label_codes(validation[1], label_names)
-        losses = np.array([_loss(head, validation[0], held_out) for head in heads])
-        best = int(np.argmin(losses))
-        return heads[best], float(losses[best])
-    losses = np.zeros(len(strengths))
+        of_each = np.array([_loss(head, validation[0], held_out) for head in heads])
+        best = int(np.argmin(of_each))
+        return heads[best], float(of_each[best])
+    losses: FloatArray | float = 0.0
     for train, held in fold_rows(codes):
         heads = _fit_each(strengths, [block.take(train) for block in blocks], codes[train], count)
         unseen = [block.matrix[held] for block in blocks]
-        losses += [_loss(head, unseen, codes[held]) for head in heads]
+        losses = losses + np.array([_loss(head, unseen, codes[held]) for head in heads])
     best = int(np.argmin(losses))
-    return _fit_each(strengths[best : best + 1], blocks, codes, count)[0], float(losses[best])
+    per_strength = len(_sharpnesses(codes))
+    chosen = best // per_strength
+    heads = _fit_each(strengths[chosen : chosen + 1], blocks, codes, count)
+    return heads[best % per_strength], float(np.min(losses))
+
+
+def _sharpnesses(codes: IntArray) -> Sequence[float]:
+    """Return what is tried: two labels share one regression, which needs none."""
+    return _SHARPNESSES if len(np.unique(codes)) > 2 else (1.0,)
 
 
 def _loss(head: OneAgainstRest, blocks: Sequence[csr_matrix], codes: IntArray) -> float:
@@ -138,7 +152,7 @@ def _loss(head: OneAgainstRest, blocks: Sequence[csr_matrix], codes: IntArray) -
 def _fit_each(
     strengths: Sequence[float], blocks: Sequence[Block], codes: IntArray, labels: int
 ) -> list[OneAgainstRest]:
-    """Fit for every strength."""
+    """Fit for every strength, each with every sharpness."""
     present = np.unique(codes)
     columns = present[1:] if len(present) == 2 else present if len(present) > 2 else present[:0]
     importance = [_importance(block, [codes == column for column in columns]) for block in blocks]
@@ -153,10 +167,11 @@ def _fit_each(
         )
         for number, column in enumerate(columns)
     ]
-    return [
+    heads = [
         _head(importance, [paths[place] for paths in fitted], present, labels)
         for place in range(len(strengths))
     ]
+    return [replace(head, sharpness=each) for head in heads for each in _sharpnesses(codes)]
 
 
 def _head(
