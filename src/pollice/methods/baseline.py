@@ -25,7 +25,8 @@ from pollice.system.progress import stage
 
 _CONTENT, _ARRAYS = "vocabulary.json", "head.safetensors"
 
-# Of a plan of memory, from 400 to 12,000 IMDB reviews and all of Rotten Tomatoes.
+# Of a plan of memory. Numbers of n-grams are from IMDB and Rotten Tomatoes; bytes are reckoned
+# from the arrays that are held at once, and not yet compared with measured peaks.
 _CHARACTERS_PER_WORD = 4.9  # signs count as words
 _DIFFERENT_WORDS = 0.75  # the exponent of Heaps' law
 _DIFFERENT_PAIRS = 12.3  # as many as there are different words
