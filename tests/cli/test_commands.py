@@ -220,6 +220,19 @@ def test_predict_leaves_the_label_empty_where_it_abstains(
     )
 
 
+def test_predict_counts_the_texts_of_which_it_knows_nothing(
+    invoke: Invoke, finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "new.csv").write_text("text\nsuperb film\n\u597d\n\u574f\n", encoding="utf-8")
+    code, said, _ = invoke("predict", str(finished / "baseline"), "new.csv", "-o", "out.csv")
+    assert (code, said) == (
+        0,
+        "3 rows judged, 0 of them cut to fit: out.csv\n"
+        "The predictor knows nothing of what is in 2 of these texts, and answered them as it "
+        "would an empty text.\n",
+    )
+
+
 def test_train_goes_on_with_what_is_asked_later(invoke: Invoke, tmp_path: Path) -> None:
     """The run's folder has the same name, so nothing is fitted again."""
     (tmp_path / "data.csv").write_text(TABLE)

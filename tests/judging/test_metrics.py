@@ -299,6 +299,12 @@ def test_what_a_table_does_not_say_of_cut_rows_is_unknown() -> None:
     assert evaluation.truncated_accuracy is evaluation.untruncated_accuracy is None
 
 
+def test_rows_of_which_nothing_was_read_are_counted_unless_no_row_has_tokens() -> None:
+    judged = table([[0.9, 0.1]] * 3, ["negative"] * 3)
+    for tokens, expected in (([7, 0, 0], 2), ([7, 1, 2], 0), ([0, 0, 0], None)):
+        assert evaluate(replace(judged, tokens=np.array(tokens))).unread_rows == expected
+
+
 def test_tied_rows_are_counted_and_answered_with_the_first_label_by_name() -> None:
     tied = [[0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [0.3, 0.3, 0.4], [float("nan")] * 3]
     predictions = table(tied, ["b", "a", "c", "a"], label_names=("b", "c", "a"))

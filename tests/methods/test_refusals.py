@@ -8,7 +8,6 @@ from conftest import Invoke
 
 ROWS = "".join(f"a fine film number {row},pos\na dull film number {row},neg\n" for row in range(30))
 TABLE = f"text,label\n{ROWS}"
-EMOJI = "".join(f"{chr(0x1F600 + row)},{('pos', 'neg')[row % 2]}\n" for row in range(60))
 BAD_FILES: dict[str, tuple[bytes, str]] = {
     "empty.csv": (
         b"",
@@ -52,10 +51,6 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         b"PK\3\4",
         "Expected a file that ends in .csv, .tsv, .jsonl, .ndjson, .parquet, alone or with .gz or "
         ".bz2, but found table.xlsx. Convert it or rename it to what it is.",
-    ),
-    "emoji.csv": (
-        f"text,label\n{EMOJI}".encode(),
-        "Expected words in the training texts, but found none. Check the text column.",
     ),
 }
 

@@ -345,3 +345,17 @@ def test_what_a_method_says_against_its_answers_is_told() -> None:
     methods = (doubtful, *(one for one in report.methods if one.name != doubtful.name))
     told = wording.warnings(replace(report, methods=methods))
     assert f"{doubtful.name}: The labels are bare numbers." in told
+
+
+def test_texts_of_which_a_method_knows_nothing_are_counted() -> None:
+    report = simple_report({"words": 0.8, "lines": 0.7})
+    methods = tuple(
+        replace(method, evaluation=replace(method.evaluation, unread_rows=unread))
+        for method, unread in zip(report.methods, (3, 0), strict=True)
+    )
+    rows = report.methods[0].evaluation.rows
+    told = wording.warnings(replace(report, methods=methods))
+    assert [sentence for sentence in told if "nothing" in sentence] == [
+        f"words knows nothing of what is in 3 of {rows} test texts, and answered them as it would "
+        "an empty text."
+    ]

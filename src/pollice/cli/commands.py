@@ -212,7 +212,18 @@ def predict(
     cut = predictions.cut_rows or 0
     unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
     click.echo(f"{len(predictions):,} rows judged, {unsure}{cut:,} of them cut to fit: {output}")
+    _say_unread(table.texts, predictions.tokens.tolist())
     _say_empty(table.texts)
+
+
+def _say_unread(texts: Sequence[str], tokens: Sequence[int]) -> None:
+    """Say of how many texts, besides empty ones, the predictor knows nothing."""
+    unread = sum(bool(text) and not known for text, known in zip(texts, tokens, strict=True))
+    if unread:
+        click.echo(
+            f"The predictor knows nothing of what is in {unread:,} of these texts, and answered "
+            "them as it would an empty text."
+        )
 
 
 def _say_empty(texts: Sequence[str]) -> None:

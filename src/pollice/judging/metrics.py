@@ -114,6 +114,9 @@ class Evaluation:
     """What always answering the commonest gold label would give."""
     ordinal: OrdinalEvaluation | None = None
     """Where the labels are the steps of a scale."""
+    unread_rows: int | None = None
+    """The rows of whose text the model knew nothing; None where no row has any tokens, as in the
+    table of another system that does not count them."""
 
 
 def evaluate(
@@ -196,10 +199,11 @@ def _judge_probabilities(
 
 
 def _judge_cut_rows(predictions: Predictions, right: BoolArray) -> dict[str, Any]:
-    """Return the fields on texts that were cut; None where the table does not say which."""
+    """Return the fields on texts that were cut or not read; None where that is unknown."""
     cut = predictions.truncated
     return {
         "truncated_rows": predictions.cut_rows,
+        "unread_rows": predictions.unread_rows if predictions.tokens.any() else None,
         "truncated_accuracy": None if cut is None else _share(right, cut),
         "untruncated_accuracy": None if cut is None else _share(right, ~cut),
     }

@@ -17,7 +17,8 @@ from sklearn.model_selection import StratifiedKFold
 FloatArray = NDArray[np.float64]
 
 _STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
-_ABSENT = -20.0  # the bias of a label that training never saw: a probability of about 2e-9
+ABSENT = -20.0
+"""The log-odds of a label that training never saw: a probability of about 2e-9."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +75,17 @@ def fit_head(
         validation: Features and labels to choose by; None: five-fold cross-validation.
         strengths: The inverse regularization strengths to choose from.
     """
-    codes = _codes(labels, label_names)
+    codes = label_codes(labels, label_names)
     mean, scale = _standardization(features)
     scaled = _standardized(features, mean, scale)
     if validation is not None and len(validation[1]):
         held_out = _standardized(validation[0], mean, scale)
-        rounds = [(scaled, codes, held_out, _codes(validation[1], label_names))]
+        rounds = [(scaled, codes, held_out, label_codes(validation[1], label_names))]
     else:
-        rounds = _folds(scaled, codes)
+        rounds = [
+            (scaled[train], codes[train], scaled[held], codes[held])
+            for train, held in fold_rows(codes)
+        ]
     losses = [
         sum(_held_out_loss(strength, *one, len(label_names)) for one in rounds)
         for strength in strengths
@@ -90,7 +94,8 @@ def fit_head(
     return LinearHead(mean=mean, scale=scale, weight=weight, bias=bias)
 
 
-def _codes(labels: Sequence[str], label_names: Sequence[str]) -> NDArray[np.int64]:
+def label_codes(labels: Sequence[str], label_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the column of each label, ``(rows,)``."""
     code_of = {name: code for code, name in enumerate(label_names)}
     return np.array([code_of[label] for label in labels], np.int64)
 
@@ -108,17 +113,17 @@ def _standardized(features: Any, mean: FloatArray, scale: FloatArray) -> Any:
     return features if issparse(features) else (features - mean) / scale
 
 
-def _folds(features: Any, codes: NDArray[np.int64]) -> list[tuple[Any, ...]]:
+def fold_rows(codes: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return the rows to train on and those to choose by, of five rounds or fewer.
+
+    A label with one row allows no round. Then every strength has the loss 0, and argmin takes the
+    first of them: by default the strongest regularization, as nothing speaks for a weaker one.
+    """
     rarest = int(np.bincount(codes)[np.unique(codes)].min())
-    # Without rounds every strength has the loss 0, and argmin takes the first of them: by
-    # default the strongest regularization, as nothing speaks for a weaker one.
     if rarest < 2:
         return []
     splitter = StratifiedKFold(min(5, rarest), shuffle=True, random_state=0)
-    return [
-        (features[train], codes[train], features[held_out], codes[held_out])
-        for train, held_out in splitter.split(np.zeros(len(codes)), codes)
-    ]
+    return list(splitter.split(np.zeros(len(codes)), codes))
 
 
 def _held_out_loss(
@@ -138,7 +143,7 @@ def _fit(
     strength: float, features: Any, codes: NDArray[np.int64], labels: int
 ) -> tuple[FloatArray, FloatArray]:
     weight = np.zeros((features.shape[1], labels))
-    bias = np.full(labels, _ABSENT)
+    bias = np.full(labels, ABSENT)
     present = np.unique(codes)
     if len(present) == 1:
         bias[present] = 0.0

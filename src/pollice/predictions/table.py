@@ -90,6 +90,11 @@ class Predictions:
         return None if self.truncated is None else int(self.truncated.sum())
 
     @property
+    def unread_rows(self) -> int:
+        """In how many texts the model read no token, or knew none that it read."""
+        return int(np.sum(self.tokens == 0))
+
+    @property
     def _has_answer(self) -> NDArray[np.bool_]:
         return np.asarray(np.isfinite(self.probabilities).all(axis=1), np.bool_)
 

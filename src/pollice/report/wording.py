@@ -141,6 +141,7 @@ def warnings(report: Report) -> tuple[str, ...]:
         *_below_lexicon(report),
         *_leaks(report),
         *_doubts(report),
+        *_unread(report),
     )
     return tuple(map(one_line, sentences))
 
@@ -172,6 +173,16 @@ def _doubts(report: Report) -> list[str]:
         f"{method.name}: {doubt}"
         for method in report.ranked
         for doubt in method.facts.get("warnings", ())
+    ]
+
+
+def _unread(report: Report) -> list[str]:
+    """Name every method that knew nothing of some test texts."""
+    return [
+        f"{method.name} knows nothing of what is in {count(unread)} of "
+        f"{count(method.evaluation.rows)} test texts, and answered them as it would an empty text."
+        for method in report.ranked
+        if (unread := method.evaluation.unread_rows)
     ]
 
 
