@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pollice.data.dataset import Dataset
@@ -17,6 +17,13 @@ from pollice.memory.footprint import CORE_LIBRARIES, Footprint, Lengths, Planned
 from pollice.method import OPTIONS
 from pollice.models.linear_head import LinearHead, fit_head
 from pollice.predictions.predictor import Predictor, Scores
+from pollice.predictions.saved_files import (
+    check_length,
+    damaged,
+    read_label_names,
+    read_saved_arrays,
+    read_saved_json,
+)
 from pollice.system.progress import stage
 
 _STRENGTHS = (1.0, 4.0, 16.0, 64.0)
@@ -74,12 +81,19 @@ class BagOfWords(Predictor):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        content = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        arrays = load_file(folder / "head.safetensors")
+        path, weights = folder / "vocabulary.json", folder / "head.safetensors"
+        content = read_saved_json(path, "ngrams", "terms")
+        label_names, terms = read_label_names(path, content), content["terms"]
+        if not isinstance(terms, list) or len(set(map(str, terms))) < max(len(terms), 1):
+            raise damaged(path, "a list of different terms", "it has none")
+        arrays = read_saved_arrays(weights, "idf", "mean", "scale", "weight", "bias")
+        check_length(weights, "numbers in idf, one for each term", len(arrays["idf"]), len(terms))
+        head = LinearHead.from_arrays(arrays)
+        head.check_shape(weights, len(terms), len(label_names))
         vectorizer = _vectorizer(content["ngrams"])
-        vectorizer.set_params(vocabulary=content["terms"])
+        vectorizer.set_params(vocabulary=terms)
         vectorizer.idf_ = arrays["idf"]
-        return cls(vectorizer, LinearHead.from_arrays(arrays), tuple(content["label_names"]))
+        return cls(vectorizer, head, label_names)
 
 
 def _vectorizer(ngrams: int) -> TfidfVectorizer:
