@@ -4,7 +4,6 @@ Only this module uses the Hub. Knows nothing about what the files hold.
 """
 
 import errno
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ HUB_PREFIX = "hub:"
 _HUB_REFERENCE = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
 
 _SHA256 = re.compile("[0-9a-f]{64}")
-_GIT_HASH = re.compile("[0-9a-f]{40}")
 
 # Only these are asked of the Hub: no pickled weights, and none of the formats that repeat them.
 HUB_FILES: Mapping[Kind, tuple[str, ...]] = {
@@ -84,29 +82,25 @@ def fetch_snapshot(pinned: str, kind: Kind, patterns: Sequence[str], size: int |
 
 
 def check_blobs(snapshot: Path) -> None:
-    """Compare the files of a snapshot in the Hub's cache with the hashes that they are named by.
+    """Compare the large files of a snapshot in the Hub's cache with their hashes.
 
     Raises:
         SourceError: a file was changed or damaged since it was fetched.
     """
-    # A large file is named by its sha256, a small one by the hash that git gives it. Where the
-    # cache has no links (Windows, a local folder), names say nothing.
-    links = [path.resolve() for path in sorted(snapshot.rglob("*")) if path.is_symlink()]
-    large = [path for path in links if _SHA256.fullmatch(path.name)]
-    found = hash_files(large)
-    found |= {path: _git_hash(path) for path in links if _GIT_HASH.fullmatch(path.name)}
-    for path, digest in found.items():
+    # A large file, as weights are, is named by its sha256. Of a small one the name says nothing
+    # sure: it is what git calls it on the Hub, and something else on a mirror of the Hub. Where
+    # the cache has no links (Windows), names say nothing either.
+    links = [
+        path.resolve()
+        for path in sorted(snapshot.rglob("*"))
+        if path.is_symlink() and path.is_file()
+    ]
+    for path, digest in hash_files(path for path in links if _SHA256.fullmatch(path.name)).items():
         if digest != path.name:
             raise SourceError(
                 f"Expected the file that the Hub gave for {snapshot}, but {path} in its cache was "
                 "changed or damaged since. Delete that file, and it is fetched again."
             )
-
-
-def _git_hash(path: Path) -> str:
-    """Return the hash by which git knows a file's content (git hash-object)."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _hub_failure(kind: Kind, pinned: str, error: Exception) -> str:

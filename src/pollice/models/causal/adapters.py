@@ -129,7 +129,8 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
 
 def _check_adapter(path: Path, adapted: PeftModel) -> None:
     """Refuse adapter weights of other layers, which PEFT would leave out, and of NaN."""
-    expected = get_peft_model_state_dict(adapted)
+    # Not "auto", which would ask the Hub for the configuration of the base.
+    expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
     odd = sorted(names ^ set(expected))

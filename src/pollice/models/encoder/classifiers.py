@@ -168,7 +168,8 @@ def _check_head_labels(folder: Path, model: PreTrainedModel, label_names: tuple[
     """Refuse a head whose own names for its columns are others."""
     names: dict[Any, Any] = dict(model.config.id2label or {})
     found = tuple(str(names[column]) for column in sorted(names))
-    if found != label_names:
+    unnamed = tuple(f"LABEL_{column}" for column in range(len(label_names)))  # transformers' own
+    if found not in (label_names, unnamed):
         raise damaged(
             folder / "checkpoint" / "config.json",
             f"the labels {', '.join(label_names)} in the order of {_SETTINGS}",

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -176,7 +177,8 @@ def _set_bounds() -> None:
         return
     _, hardest = resource.getrlimit(resource.RLIMIT_AS)
     bound = MEMORY if hardest == resource.RLIM_INFINITY else min(MEMORY, hardest)
-    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    with suppress(ValueError, OSError):  # macOS takes no such bound: there time alone is bounded
+        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     signal.setitimer(signal.ITIMER_PROF, SECONDS)  # unanswered, its signal ends the process
 
 

@@ -30,9 +30,16 @@ def opening(folder: str | Path, fault: str) -> Iterator[None]:
             raise
         refuse_foreign_code(folder, error)
         raise CheckpointError(
-            f"The checkpoint {folder} {fault}: {first_line(error).rstrip('.')}. Fetch it again "
+            f"The checkpoint {folder} {fault}: {_reason(error).rstrip('.')}. Fetch it again "
             "from where it was published, or name another."
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    # What transformers says of it sends to a report that is not shown; its words name the option.
+    if "ignore_mismatched_sizes" in str(error):
+        return "its weights have other shapes than its config.json gives"
+    return first_line(error)
 
 
 def _is_panic(error: BaseException) -> bool:
