@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pollice.methods.trainer import HuggingFaceTrainer
-from pollice.system.folders import file_sha256
+from pollice.system.hashing import file_sha256
 from tiny import opinions
 
 ROWS = opinions(52)

@@ -1,5 +1,6 @@
 """What the method baseline saves: no pickle, the same bytes, and no more than its limit."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from pollice.data.dataset import Dataset
+from pollice.errors import RunError
 from pollice.methods.baseline import BagOfWords, Baseline
 from pollice.models.linear_head import fit_head
 from pollice.models.tfidf_model import TfidfModel
@@ -96,3 +98,35 @@ def test_three_and_ten_labels_are_judged_with_sound_probabilities(
     table = predictor.predict_proba(texts)
     np.testing.assert_allclose(table.sum(axis=1), 1.0, atol=1e-9)
     assert [labels[column] for column in table.argmax(axis=1)] == list(rows.labels)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"views": "abc"}, "Expected views among words, characters in "),
+        ({"views": {}}, "Expected views among words, characters in "),
+        ({"views": {"sounds": {}}}, "Expected views among words, characters in "),
+        (
+            {"views": {"words": {"tokens": "abc", "longest": 3}}},
+            "Expected a list of different terms in ",
+        ),
+        (
+            {"views": {"words": {"tokens": ["a"], "longest": "two"}}},
+            "Expected the most tokens of an n-gram in words in ",
+        ),
+        (
+            {"views": {"words": {"tokens": ["a"], "longest": 3}}},
+            "numbers in importance.0, one for each n-gram in ",
+        ),
+        ({"label_names": ["negative"]}, "Expected columns of the 1 labels in "),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    tmp_path: Path, changed: dict[str, object], sentence: str
+) -> None:
+    rows = opinions(40)
+    Baseline().fit(rows, rows.take([]), workdir=tmp_path).save(tmp_path)
+    path = tmp_path / "vocabulary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    with pytest.raises(RunError, match=sentence):
+        BagOfWords.load(tmp_path)

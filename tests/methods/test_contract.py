@@ -18,7 +18,7 @@ from pollice.method import Method, options_of
 from pollice.methods import create_method, method_names
 from pollice.predictions.predictor import Predictor
 from pollice.runs.predictors import load_predictor, save_predictor
-from pollice.system.folders import file_sha256
+from pollice.system.hashing import file_sha256
 from tiny import opinions, taught_entailment, tiny_causal, tiny_encoder
 
 

@@ -13,11 +13,14 @@ from typing import Any, Literal
 
 from pollice.errors import SourceError
 from pollice.system.folders import MEGABYTE, explain_full_disk
+from pollice.system.hashing import hash_files
 from pollice.system.progress import Advance, stage
 
 Kind = Literal["checkpoint", "dataset"]
 HUB_PREFIX = "hub:"
 _HUB_REFERENCE = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 # Only these are asked of the Hub: no pickled weights, and none of the formats that repeat them.
 HUB_FILES: Mapping[Kind, tuple[str, ...]] = {
@@ -74,7 +77,30 @@ def fetch_snapshot(pinned: str, kind: Kind, patterns: Sequence[str], size: int |
             f"The {kind} {pinned} holds no {needed}, which is what is read: "
             "name another revision, or a local folder."
         )
+    check_blobs(Path(found))
     return Path(found)
+
+
+def check_blobs(snapshot: Path) -> None:
+    """Compare the large files of a snapshot in the Hub's cache with their hashes.
+
+    Raises:
+        SourceError: a file was changed or damaged since it was fetched.
+    """
+    # A large file, as weights are, is named by its sha256. Of a small one the name says nothing
+    # sure: it is what git calls it on the Hub, and something else on a mirror of the Hub. Where
+    # the cache has no links (Windows), names say nothing either.
+    links = [
+        path.resolve()
+        for path in sorted(snapshot.rglob("*"))
+        if path.is_symlink() and path.is_file()
+    ]
+    for path, digest in hash_files(path for path in links if _SHA256.fullmatch(path.name)).items():
+        if digest != path.name:
+            raise SourceError(
+                f"Expected the file that the Hub gave for {snapshot}, but {path} in its cache was "
+                "changed or damaged since. Delete that file, and it is fetched again."
+            )
 
 
 def _hub_failure(kind: Kind, pinned: str, error: Exception) -> str:

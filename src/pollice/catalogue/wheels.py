@@ -15,7 +15,8 @@ from typing import Any
 from zipfile import ZipFile
 
 from pollice.errors import SourceError
-from pollice.system.folders import MEGABYTE, cache_folder, file_sha256, require_space
+from pollice.system.folders import MEGABYTE, cache_folder, require_space
+from pollice.system.hashing import file_sha256
 from pollice.system.progress import Advance, stage
 
 _POLL_SECONDS = 0.2

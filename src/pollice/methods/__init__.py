@@ -41,6 +41,11 @@ def method_names() -> tuple[str, ...]:
     return (*own, *sorted(entry_points(group=ENTRY_POINTS).names))
 
 
+def is_own_method(name: str) -> bool:
+    """Tell whether a method is one of pollice's own."""
+    return name in {module.name for module in iter_modules(__path__)}
+
+
 @cache
 def find_method(name: str) -> type[Method]:
     """Return the method of a name; raise `OptionError` with the nearest name if there is none."""

@@ -8,12 +8,13 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from pollice.data.dataset import Dataset
 from pollice.memory.footprint import CORE_LIBRARIES, Footprint, Lengths, PlannedMethod
 from pollice.method import OPTIONS
 from pollice.models.ngram_model import (
+    VIEWS,
     Characters,
     NgramModel,
     NgramOptions,
@@ -21,9 +22,18 @@ from pollice.models.ngram_model import (
 )
 from pollice.models.tfidf_model import TfidfModel
 from pollice.predictions.predictor import Predictor, Scores
+from pollice.predictions.saved_files import (
+    check_length,
+    damaged,
+    read_label_names,
+    read_saved_arrays,
+    read_saved_json,
+)
 from pollice.system.progress import stage
 
 _CONTENT, _ARRAYS = "vocabulary.json", "head.safetensors"
+_PER_BLOCK = ("importance", "weight")
+"""The arrays of each view, by number."""
 
 # Of a plan of memory. Numbers of n-grams are from IMDB and Rotten Tomatoes; bytes are reckoned
 # from the arrays that are held at once, and not yet compared with measured peaks.
@@ -79,12 +89,52 @@ class BagOfWords(Predictor):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote, in this version or one that took words and pairs alone."""
-        content = json.loads((folder / _CONTENT).read_text(encoding="utf-8"))
-        arrays = load_file(folder / _ARRAYS)
-        names = tuple(content["label_names"])
+        path, weights = folder / _CONTENT, folder / _ARRAYS
+        content = read_saved_json(path)
+        names = read_label_names(path, content)
         if "views" in content:
-            return cls(NgramModel.from_saved(content["views"], arrays, len(names)), names)
-        return cls(TfidfModel.from_saved(content, arrays), names)
+            return cls(_read_ngram_model(path, weights, content["views"], len(names)), names)
+        return cls(_read_tfidf_model(path, weights, len(names)), names)
+
+
+def _read_ngram_model(path: Path, weights: Path, views: Any, labels: int) -> NgramModel:
+    if not isinstance(views, dict) or not views or not set(views) <= set(VIEWS):
+        raise damaged(path, f"views among {', '.join(VIEWS)}", "it has others or none")
+    for name, view in views.items():
+        _check_terms(path, view.get("tokens") if isinstance(view, dict) else None)
+        if not isinstance(view.get("longest"), int):
+            raise damaged(path, f"the most tokens of an n-gram in {name}", "it has none")
+    blocks = [f"{kind}.{number}" for kind in _PER_BLOCK for number in range(len(views))]
+    longer = [f"longer.{name}" for name in views]
+    arrays = read_saved_arrays(weights, *blocks, *longer, "bias", "present", "sharpness")
+    columns = len(arrays["bias"])
+    present = arrays["present"]
+    if len(present) not in (columns, columns + 1) or not set(present.tolist()) <= set(
+        range(labels)
+    ):
+        raise damaged(weights, f"columns of the {labels} labels", "present names others")
+    for number, (name, view) in enumerate(views.items()):
+        size = len(view["tokens"]) + len(arrays[f"longer.{name}"])
+        for kind in _PER_BLOCK:
+            what = f"numbers in {kind}.{number}, one for each n-gram"
+            check_length(weights, what, len(arrays[f"{kind}.{number}"]), size)
+    return NgramModel.from_saved(views, arrays, labels)
+
+
+def _read_tfidf_model(path: Path, weights: Path, labels: int) -> TfidfModel:
+    content = read_saved_json(path, "ngrams", "terms")
+    _check_terms(path, content["terms"])
+    terms = len(content["terms"])
+    arrays = read_saved_arrays(weights, "idf", "mean", "scale", "weight", "bias")
+    check_length(weights, "numbers in idf, one for each term", len(arrays["idf"]), terms)
+    model = TfidfModel.from_saved(content, arrays)
+    model.head.check_shape(weights, terms, labels)
+    return model
+
+
+def _check_terms(path: Path, terms: Any) -> None:
+    if not isinstance(terms, list) or len(set(map(str, terms))) < max(len(terms), 1):
+        raise damaged(path, "a list of different terms", "it has none")
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)

@@ -26,6 +26,7 @@ from pollice.models.drawn_rows import draw_rows
 from pollice.models.hugging_face.options import TuningOptions
 from pollice.models.hugging_face.prompt_rows import AskedRows, ask_rows
 from pollice.models.hugging_face.sft import Tuning, tune
+from pollice.models.pretrained.checkpoint_files import weights_sha256
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import check_four_bit, load_language_model
@@ -128,7 +129,7 @@ class Lora(TuningOptions, AskingOptions, PlannedMethod):
             facts={
                 "label_names": prompt.label_names,
                 "prompt_sha256": prompt.sha256,
-                "base_sha256": adapters.weights_sha256(checkpoint),
+                "base_sha256": weights_sha256(checkpoint),
             },
         )
 

@@ -26,6 +26,7 @@ from pollice.models.encoder.classifiers import SequenceClassifier
 from pollice.models.encoder.reader import Reader, check_max_tokens
 from pollice.models.hugging_face.options import TrainerOptions, check_trackers
 from pollice.models.hugging_face.trainer import train_classifier
+from pollice.models.pretrained.checkpoint_files import weight_hashes
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import dropout_options, load_classifier, read_config
@@ -33,7 +34,6 @@ from pollice.models.training.job import Job, classifier_identity
 from pollice.models.training.optimizers import prepare_optimizer
 from pollice.models.training.peers import is_first
 from pollice.models.training.rows import read_rows
-from pollice.system.folders import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True, config=OPTIONS)
@@ -115,5 +115,4 @@ class HuggingFaceTrainer(TrainerOptions, PlannedMethod):
 
 
 def _weights_hashes(checkpoint: Path) -> list[str]:
-    files = sorted(checkpoint.glob("*.safetensors")) or sorted(checkpoint.glob("*.bin"))
-    return [file_sha256(path)[:16] for path in files]
+    return [digest[:16] for digest in weight_hashes(checkpoint).values()]

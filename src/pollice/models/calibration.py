@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy.special import log_softmax, softmax
 
 from pollice.data.scales import Scale
@@ -20,6 +20,7 @@ from pollice.models.ordered_steps import OrderedSteps
 from pollice.models.scaled_scores import ScaledScores
 from pollice.models.shares import with_bias
 from pollice.predictions.predictor import Scores
+from pollice.predictions.saved_files import damaged, read_saved_arrays, read_saved_json
 
 Step = Literal["raw", "batch", "platt", "probe"]
 """A step of the calibration ladder."""
@@ -189,10 +190,10 @@ class Calibration:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote, now or in an earlier version."""
         parts: dict[str, dict[str, FloatArray]] = {name: {} for name in _LEARNED}
-        for key, array in load_file(folder / _ARRAYS).items():
+        for key, array in read_saved_arrays(folder / _ARRAYS).items():
             name, _, part = key.partition(".")
-            parts[name][part] = array
-        content: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+            parts.setdefault(name, {})[part] = array
+        content = read_saved_json(folder / _SETTINGS)
         content["warnings"] = tuple(content.get("warnings", ()))
         heads = {name: parts[name] for name in _FEATURES if parts[name]}
         return cls(
@@ -203,6 +204,37 @@ class Calibration:
             biases=parts["bias"],
             **content,
         )
+
+    def check_shape(self, folder: Path, *, questions: int, asked: int, labels: int) -> None:
+        """Refuse what was read from a folder and is for other questions or labels.
+
+        Args:
+            folder: Where it was read from.
+            questions: How many are asked.
+            asked: How many answers each has: the labels, or the poles of their scale.
+            labels: How many the probabilities are of.
+
+        Raises:
+            RunError: it gives no probability for each label, or the step that decides is missing.
+        """
+        width = self.heads["probe"].mean.size // questions if "probe" in self.heads else 0
+        even = LabelScores(
+            log_probabilities=np.full((1, questions, asked), -np.log(max(asked, 1))),
+            hidden=np.zeros((1, questions, width), np.float32),
+        )
+        try:
+            found = self.probabilities(even)[self.step]
+            # One number for all labels would be spread over them without a word.
+            shift = even.log_probabilities[0] if self.shift is None else self.shift
+        except (KeyError, IndexError, TypeError, ValueError):
+            found = shift = np.zeros(0)
+        fits = shift.shape == (questions, asked) and found.shape == (1, labels)
+        if not fits or not np.isfinite(found).all():
+            raise damaged(
+                folder / _ARRAYS,
+                f"a calibration of {labels} labels and {questions} questions",
+                "it cannot be used as one",
+            )
 
 
 def _read_fitted(arrays: Mapping[str, FloatArray]) -> OrderedSteps | ScaledScores | None:

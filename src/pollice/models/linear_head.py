@@ -5,6 +5,7 @@ Knows nothing about where the vectors come from.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy.sparse import issparse
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
+
+from pollice.predictions.saved_files import damaged
 
 FloatArray = NDArray[np.float64]
 
@@ -56,6 +59,25 @@ class LinearHead:
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
         """Return the head of `arrays`."""
         return cls(**{name: arrays[name] for name in ("mean", "scale", "weight", "bias")})
+
+    def check_shape(self, path: Path, features: int, labels: int) -> None:
+        """Refuse a head that was read from a file and is for other features or labels.
+
+        Raises:
+            RunError: one of its arrays has another shape.
+        """
+        shapes = {
+            "mean": (features,),
+            "scale": (features,),
+            "weight": (features, labels),
+            "bias": (labels,),
+        }
+        for name, expected in shapes.items():
+            found = getattr(self, name).shape
+            if found != expected:
+                raise damaged(path, f"{name} of the shape {expected}", f"its shape is {found}")
+        if not self.scale.all():
+            raise damaged(path, "scales other than 0", "scale holds 0")
 
 
 def fit_head(

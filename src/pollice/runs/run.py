@@ -131,6 +131,8 @@ def _judge_again(experiment: Experiment, run: RunFolder, content: Mapping[str, A
         RunError: the data no longer hold these test rows.
     """
     dataset, test = _read_data(experiment)
+    for name in content["methods"]:
+        folders.read_manifest(run.method(name).path)  # for its check alone
     with lock_folder(run.path):
         rows = rows_judged_in(run, dataset if test is None else test, content["methods"])
         report = _judge(run, content, read_data(run), rows, {})

@@ -4,7 +4,6 @@ Knows nothing about what they hold.
 """
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ import platformdirs
 from filelock import FileLock
 
 from pollice.errors import RunError, SourceError
+from pollice.system.hashing import hash_files
 
 MANIFEST = "manifest.json"
 """Written last: a folder without it is not a result."""
@@ -35,15 +35,43 @@ def keep_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Path
 
     ``fill`` gets a temporary folder next to it and returns the content of the manifest. The
     manifest is written last, then the folder is renamed: it is complete or does not exist. If two
-    processes come, one fills it and one waits. Raises SourceError when the disk is full.
+    processes come, one fills it and one waits. Files that were kept before are compared with the
+    hashes of the manifest.
+
+    Raises:
+        SourceError: the disk is full, or a file was changed or damaged since it was kept.
     """
     if (folder / MANIFEST).is_file():
+        _check_kept(folder)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not (folder / MANIFEST).is_file():
             _fill_folder(folder, fill)
     return folder
+
+
+def _check_kept(folder: Path) -> None:
+    """Compare what is kept with its manifest; older ones have no hashes, and are taken as found."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        hashes = {folder / name: str(found) for name, found in manifest.get("sha256", {}).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise _damaged_in_cache(folder / MANIFEST) from None
+    try:
+        found = hash_files(hashes)
+    except OSError as error:
+        raise _damaged_in_cache(Path(error.filename or folder)) from error
+    for path, right in hashes.items():
+        if found[path] != right:
+            raise _damaged_in_cache(path)
+
+
+def _damaged_in_cache(path: Path) -> SourceError:
+    return SourceError(
+        f"Expected the file that was fetched or converted, but {path} in the cache was changed or "
+        f"damaged since. Delete the folder {path.parent}, and it is made again."
+    )
 
 
 def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
@@ -54,8 +82,9 @@ def _fill_folder(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Non
     temporary.mkdir()
     try:
         with explain_full_disk(folder.parent):
-            manifest = fill(temporary)
+            manifest = dict(fill(temporary))
             _sync_files(temporary)
+            manifest["sha256"] = _relative_hashes(temporary)
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
             _sync_files(temporary)
             temporary.replace(folder)
@@ -130,15 +159,25 @@ def _sync(path: Path) -> None:
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     """Write the manifest: ``content``, and the size and sha256 of every file in the folder."""
     files = {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        name: {"bytes": (folder / name).stat().st_size, "sha256": found}
+        for name, found in _relative_hashes(folder).items()
     }
     write_json(folder / MANIFEST, {**content, "files": files})
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a folder's manifest and check that every file has its full size.
+def _relative_hashes(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file below a folder but manifests, by its path in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    found = hash_files(files)
+    return {str(path.relative_to(folder)): found[path] for path in files}
+
+
+def read_manifest(folder: Path, *, check_hashes: bool = True) -> dict[str, Any]:
+    """Read a folder's manifest and check that every file is the one that was saved.
+
+    Args:
+        folder: What pollice saved.
+        check_hashes: Whether the files' content is compared too, not their size alone.
 
     Raises:
         RunError: the manifest is missing or damaged, a file differs from it, or it names a file
@@ -153,18 +192,28 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         sizes = {name: int(facts["bytes"]) for name, facts in manifest["files"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
+        _check_sizes(folder, sizes)
+        hashes = {name: str(facts["sha256"]) for name, facts in manifest["files"].items()}
+    # OSError: a name that no file system can have. RuntimeError: JSON too deep, links in a circle.
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OSError):
         raise RunError(
             f"Expected a manifest that pollice wrote, but {path} is damaged or of something else. "
             "Name a folder that pollice saved, such as runs/NAME/METHOD/predictor."
         ) from None
+    if check_hashes:
+        _check_hashes(folder, hashes)
+    return manifest
+
+
+def _check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
     home = folder.resolve()
     for name, size in sizes.items():
         file = folder / name
         if "\0" in name or not file.resolve().is_relative_to(home):
             raise RunError(
-                f"Expected a manifest that names files of its own folder, but {path} names "
-                f"{name!r}, which leads out of it. Copy the folder again from where it was saved."
+                f"Expected a manifest that names files of its own folder, but {folder / MANIFEST} "
+                f"names {name!r}, which leads out of it. Copy the folder again from where it was "
+                "saved."
             )
         found = file.stat().st_size if file.is_file() else None
         if found != size:
@@ -172,18 +221,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
                 f"{file} should have {size} bytes by its manifest, but "
                 f"{'is missing' if found is None else f'has {found}'}. Save or copy it again."
             )
-    return manifest
+
+
+def _check_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
+    found = hash_files(folder / name for name in hashes)
+    for name, right in hashes.items():
+        if found[folder / name] != right:
+            raise RunError(
+                f"{folder / name} was changed since it was saved: its sha256 should be "
+                f"{right[:12]}... by its manifest, but is {found[folder / name][:12]}... Save or "
+                "copy it again."
+            )
 
 
 def is_complete(folder: Path) -> bool:
     """Tell whether a folder has its manifest, so that it is complete."""
     return (folder / MANIFEST).is_file()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Any) -> None:

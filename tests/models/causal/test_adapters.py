@@ -14,8 +14,9 @@ from transformers import BertConfig, BertModel
 from pollice.errors import CheckpointError
 from pollice.models.causal import adapters
 from pollice.models.causal.adapters import AdapterShape, Targets
+from pollice.models.pretrained.checkpoint_files import weights_sha256
 from pollice.models.pretrained.weights import load_causal
-from pollice.system.folders import file_sha256
+from pollice.system.hashing import file_sha256
 from tiny import tiny_causal
 
 CPU = torch.device("cpu")
@@ -131,9 +132,7 @@ def test_an_adapter_for_other_weights_is_refused_with_both_hashes(
     other = tiny_causal(tmp_path / "other", "llama")
     mine, theirs = (file_sha256(folder / "model.safetensors") for folder in (checkpoint, other))
     folder = tmp_path / "adapter"
-    adapters.save_adapter(
-        learned(checkpoint), folder, base_sha256=adapters.weights_sha256(checkpoint)
-    )
+    adapters.save_adapter(learned(checkpoint), folder, base_sha256=weights_sha256(checkpoint))
     assert adapters.check_base(folder, checkpoint) == mine
     sentence = (
         f"The adapter in {folder} was trained on weights with sha256 {mine}, but those in {other} "
@@ -150,13 +149,13 @@ def test_weights_in_several_files_have_one_hash(tmp_path: Path) -> None:
         folder.mkdir()
         for name, content in zip(("model-1", "model-2"), contents, strict=True):
             (folder / f"{name}.safetensors").write_text(content)
-        hashes.add(adapters.weights_sha256(folder))
+        hashes.add(weights_sha256(folder))
     assert len(hashes) == 2
 
 
 def test_changed_weights_have_another_hash(checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_text("a")
-    first = adapters.weights_sha256(tmp_path)
+    first = weights_sha256(tmp_path)
     path.write_text(json.dumps({"other": 1}))
-    assert first != adapters.weights_sha256(tmp_path) == file_sha256(path)
+    assert first != weights_sha256(tmp_path) == file_sha256(path)

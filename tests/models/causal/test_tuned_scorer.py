@@ -20,9 +20,11 @@ from pollice.methods.prompt import Prompt
 from pollice.models.causal import adapters
 from pollice.models.causal.label_prompt import LabelPrompt
 from pollice.models.causal.tuned_scorer import TunedScorer
+from pollice.models.pretrained.checkpoint_files import weights_sha256
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.predictions.predict import predict
 from pollice.runs.predictors import load_predictor, save_predictor
+from pollice.system.folders import write_manifest
 from tiny import opinions, tiny_causal
 from tuning import TRAIN, UNSEEN, VALIDATION, tiny_mistral, tuned
 
@@ -120,10 +122,10 @@ def test_an_adapter_beside_other_weights_is_refused(
     save_predictor(scorer, tmp_path / "saved", method="lora", options={})
     weights = tmp_path / "saved" / "checkpoint" / "model.safetensors"
     changed = load_file(weights)
-    weights.unlink()  # it is a link to the checkpoint's own
     save_file({name: -tensor for name, tensor in changed.items()}, weights, {"format": "pt"})
-    trained = adapters.weights_sha256(checkpoint)
-    found = adapters.weights_sha256(weights.parent)
+    trained = weights_sha256(checkpoint)
+    write_manifest(tmp_path / "saved", {"method": "lora", "label_names": scorer.label_names})
+    found = weights_sha256(weights.parent)
     sentence = (
         f"The adapter in {tmp_path}/saved/adapter was trained on weights with sha256 {trained}, "
         f"but those in {weights.parent} have {found}. Put the checkpoint that it was trained on "

@@ -40,7 +40,8 @@ from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import load_causal
 from pollice.models.training.job import Identity
-from pollice.system.folders import file_sha256, read_manifest, write_manifest
+from pollice.system.folders import read_manifest, write_manifest
+from pollice.system.hashing import file_sha256
 from tiny import opinions, tiny_causal
 from tuning import OPTIONS, log_of, tuned
 

@@ -141,9 +141,10 @@ def test_a_configuration_that_transformers_does_not_know_is_refused(tmp_path: Pa
     (tmp_path / "config.json").write_text('{"model_type": "abacus"}')
     with pytest.raises(
         CheckpointError,
-        match=rf"^The configuration of {re.escape(str(tmp_path))} cannot be read: The checkpoint "
-        r"you are trying to load has model type `abacus` but Transformers does not recognize this "
-        r"architecture\. .* Name a folder with a config\.json that transformers knows\.$",
+        match=rf"^The checkpoint {re.escape(str(tmp_path))} has no configuration that can be read: "
+        r"The checkpoint you are trying to load has model type `abacus` but Transformers does not "
+        r"recognize this architecture\. .* Fetch it again from where it was published, or name "
+        r"another\.$",
     ):
         inspect_checkpoint(str(tmp_path))
 

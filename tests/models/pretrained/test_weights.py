@@ -12,10 +12,10 @@ from transformers import ByT5Tokenizer
 
 from pollice.errors import CheckpointError
 from pollice.models.pretrained import devices
+from pollice.models.pretrained.checkpoint_files import copy_checkpoint
 from pollice.models.pretrained.devices import resolve_device, resolve_dtype
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import (
-    link_checkpoint,
     load_causal,
     load_classifier,
     load_encoder,
@@ -223,14 +223,16 @@ def test_a_chat_template_that_refuses_is_said(tmp_path: Path) -> None:
         tokenizer.render_chat([("user", "a")])
 
 
-def test_a_linked_checkpoint_outlives_its_source(tmp_path: Path) -> None:
-    source, snapshot, target = tmp_path / "blobs", tmp_path / "snapshot", tmp_path / "a/b/target"
-    for folder in (source, snapshot, target):
+def test_a_copied_checkpoint_outlives_its_source(tmp_path: Path) -> None:
+    """The Hub's cache is a folder of links to blobs; what is copied is what they lead to."""
+    blobs, snapshot, target = (tmp_path / name for name in ("blobs", "snapshots/0", "a/b/target"))
+    for folder in (blobs, snapshot, target):
         folder.mkdir(parents=True)
-    (source / "0f3a").write_text(json.dumps({"model_type": "bert"}))
-    (snapshot / "config.json").symlink_to("../blobs/0f3a")
-    (snapshot / "manifest.json").write_text("{}")
-    link_checkpoint(snapshot, target)
+    (blobs / "0f3a").write_text(json.dumps({"model_type": "bert"}))
+    (snapshot / "config.json").symlink_to("../../blobs/0f3a")
+    for name in ("manifest.json", "theirs.py", "pytorch_model.bin", "README.md"):
+        (snapshot / name).write_text("{}")
+    copy_checkpoint(snapshot, target)
     assert [path.name for path in target.iterdir()] == ["config.json"]
-    (source / "0f3a").unlink()
+    (blobs / "0f3a").write_text("{}")
     assert json.loads((target / "config.json").read_text()) == {"model_type": "bert"}

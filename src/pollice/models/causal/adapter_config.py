@@ -11,6 +11,9 @@ from peft import LoraConfig
 
 from pollice.errors import CheckpointError
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+"""The file that the weights of an adapter are in."""
+
 _FILE = "adapter_config.json"
 _TAKEN = ("r", "lora_alpha", "lora_dropout", "target_modules", "task_type")
 # They say who wrote the file, or count only where another entry is set.
@@ -35,16 +38,16 @@ def read_adapter_config(folder: Path) -> LoraConfig:
         CheckpointError: the file cannot be read, or sets what pollice never sets; or the weights
             are not safetensors.
     """
-    if not (folder / "adapter_model.safetensors").is_file():
+    if not (folder / ADAPTER_WEIGHTS).is_file():
         raise CheckpointError(
-            f"Expected an adapter as safetensors, but {folder} has no adapter_model.safetensors. "
+            f"Expected an adapter as safetensors, but {folder} has no {ADAPTER_WEIGHTS}. "
             "Copy the predictor again from where it was saved."
         )
     try:
         content = dict(json.loads((folder / _FILE).read_text(encoding="utf-8")))
         config = LoraConfig(**{name: content[name] for name in _TAKEN})
         kind = content["peft_type"]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise CheckpointError(
             f"Expected an adapter that pollice saved, but {folder / _FILE} cannot be read as one. "
             "Copy the predictor again from where it was saved."

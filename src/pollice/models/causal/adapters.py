@@ -9,22 +9,24 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from pollice.errors import CheckpointError
-from pollice.models.causal.adapter_config import read_adapter_config
+from pollice.models.causal.adapter_config import ADAPTER_WEIGHTS, read_adapter_config
+from pollice.models.pretrained.checkpoint_files import weights_sha256
 from pollice.models.pretrained.devices import quiet
+from pollice.models.pretrained.explaining import opening
 from pollice.models.pretrained.tokenizer import TextTokenizer
+from pollice.models.pretrained.weight_checks import is_finite
 from pollice.models.pretrained.weights import load_causal
-from pollice.system.folders import file_sha256
+from pollice.predictions.saved_files import damaged, read_saved_json
 
 Targets = Literal["all", "q_and_v"]
 """Which linear layers are adapted: all but the output, or the queries' and values' alone."""
@@ -82,22 +84,6 @@ def trainable_parameters(model: PeftModel) -> int:
     return sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
 
 
-def weights_sha256(checkpoint: Path) -> str:
-    """Return the sha256 of a checkpoint's weights: of its one file, or of its files' hashes."""
-    files = sorted(checkpoint.glob("*.safetensors")) or sorted(checkpoint.glob("*.bin"))
-    hashes = [_file_sha256(path, path.stat().st_mtime_ns) for path in files]
-    if len(hashes) == 1:
-        return hashes[0]
-    lines = [f"{digest}  {path.name}\n" for digest, path in zip(hashes, files, strict=True)]
-    return sha256("".join(lines).encode()).hexdigest()
-
-
-@cache
-def _file_sha256(path: Path, changed: int) -> str:
-    # `changed` is not read: as a part of the cache's key it makes a changed file be hashed anew.
-    return file_sha256(path)
-
-
 def save_adapter(model: PeftModel, folder: Path, *, base_sha256: str) -> None:
     """Write the adapter as safetensors, and the hash of the weights that it was trained on."""
     with _without_warnings():
@@ -118,7 +104,7 @@ def check_base(folder: Path, checkpoint: Path) -> str:
     Raises:
         CheckpointError: the adapter was trained on weights with another hash.
     """
-    trained: str = json.loads((folder / _BASE).read_text(encoding="utf-8"))["sha256"]
+    trained = str(read_saved_json(folder / _BASE, "sha256")["sha256"])
     found = weights_sha256(checkpoint)
     if found != trained:
         raise CheckpointError(
@@ -131,12 +117,28 @@ def check_base(folder: Path, checkpoint: Path) -> str:
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Put a saved adapter into its base; see `check_base` and `read_adapter_config`."""
     config = read_adapter_config(folder)
-    with quiet(), _without_warnings():
+    with opening(folder, "has an adapter that cannot be loaded"), _without_warnings():
         # Otherwise PEFT would hold a bfloat16 adapter in float32, and its scores would differ from
         # those that were judged before it was saved.
-        return PeftModel.from_pretrained(
+        adapted = PeftModel.from_pretrained(
             model, str(folder), config=config, autocast_adapter_dtype=False
         )
+    _check_adapter(folder / ADAPTER_WEIGHTS, adapted)
+    return adapted
+
+
+def _check_adapter(path: Path, adapted: PeftModel) -> None:
+    """Refuse adapter weights of other layers, which PEFT would leave out, and of NaN."""
+    # Not "auto", which would ask the Hub for the configuration of the base.
+    expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+    odd = sorted(names ^ set(expected))
+    if odd:
+        raise damaged(path, "an adapter for the layers of its base", f"{odd[0]} does not fit")
+    for name, weights in expected.items():
+        if not is_finite(weights):
+            raise damaged(path, "finite numbers", f"{name} holds NaN or infinity")
 
 
 def save_merged(checkpoint: Path, adapter: Path, folder: Path, *, dtype: torch.dtype) -> None:

@@ -27,6 +27,7 @@ from pollice.models.causal.questions import (
 from pollice.models.pretrained.options import LanguageModelOptions, ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
 from pollice.models.pretrained.weights import read_config
+from pollice.predictions.saved_files import damaged, read_label_names, read_saved_json
 
 Chat = Literal["auto", "always", "never"]
 """Whether texts are asked about in the turns of a conversation."""
@@ -111,6 +112,11 @@ class LabelPrompt:
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
+    def answers(self) -> int:
+        """How many answers each question has: the labels, or the poles of their scale."""
+        return min((len(ending.words) for ending in self.pieces.endings), default=0)
+
+    @property
     def facts(self) -> dict[str, Any]:
         """How long the prompt is, and its name."""
         return {
@@ -148,12 +154,21 @@ class LabelPrompt:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        content: dict[str, Any] = json.loads((folder / "prompt.json").read_text(encoding="utf-8"))
-        return cls(
-            label_names=tuple(content["label_names"]),
-            pieces=_pieces(content["pieces"]),
-            settings=ReadingOptions(**content["settings"]),
-        )
+        path = folder / "prompt.json"
+        content = read_saved_json(path, "pieces", "settings", "sha256")
+        label_names = read_label_names(path, content)
+        try:
+            pieces = _pieces(content["pieces"])
+            prompt = cls(
+                label_names=label_names,
+                pieces=pieces,
+                settings=ReadingOptions(**content["settings"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise damaged(path, "a prompt as tokens", "it cannot be read as one") from None
+        if prompt.sha256 != content["sha256"]:
+            raise damaged(path, "the prompt of its sha256", "another one stands there")
+        return prompt
 
 
 def ready_tokenizer(checkpoint: Path) -> TextTokenizer:

@@ -15,9 +15,11 @@ from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.causal.label_prompt import LabelPrompt, ready_tokenizer
 from pollice.models.causal.prompts import spell
 from pollice.models.causal.scoring import CausalScorer
+from pollice.models.pretrained.checkpoint_files import copy_checkpoint
 from pollice.models.pretrained.tokenizer import TextTokenizer
-from pollice.models.pretrained.weights import link_checkpoint, load_language_model
+from pollice.models.pretrained.weights import load_language_model
 from pollice.predictions.predictor import Predictor, Scores
+from pollice.predictions.saved_files import read_saved_json
 
 _WEIGHTS = "weights.json"
 _LABELS_SHOWN = 12
@@ -117,10 +119,10 @@ class LabelScorer(Predictor):
         return type(self)(self._model, calibration)
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint (linked where possible), the prompt and the calibration."""
+        """Write a copy of the checkpoint, the prompt and the calibration."""
         checkpoint = folder / "checkpoint"
         checkpoint.mkdir()
-        link_checkpoint(self._model.checkpoint, checkpoint)
+        copy_checkpoint(self._model.checkpoint, checkpoint)
         self._model.prompt.save(folder)
         self.calibration.save(folder)
         weights = json.dumps({"four_bit": self._model.four_bit}, indent=2)
@@ -129,6 +131,13 @@ class LabelScorer(Predictor):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        weights = json.loads((folder / _WEIGHTS).read_text(encoding="utf-8"))
-        model = AskedModel.load(folder / "checkpoint", LabelPrompt.load(folder), **weights)
-        return cls(model, Calibration.load(folder))
+        four_bit = bool(read_saved_json(folder / _WEIGHTS, "four_bit")["four_bit"])
+        prompt, calibration = LabelPrompt.load(folder), Calibration.load(folder)
+        calibration.check_shape(
+            folder,
+            questions=len(prompt.pieces.endings),
+            asked=prompt.answers,
+            labels=len(prompt.label_names),
+        )
+        model = AskedModel.load(folder / "checkpoint", prompt, four_bit=four_bit)
+        return cls(model, calibration)

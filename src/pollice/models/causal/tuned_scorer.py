@@ -23,9 +23,11 @@ from pollice.models.causal.label_prompt import LabelPrompt, first_tokens, ready_
 from pollice.models.causal.prompts import Pieces
 from pollice.models.causal.scoring import CausalScorer
 from pollice.models.causal.view import view_without_adapter
+from pollice.models.pretrained.checkpoint_files import copy_checkpoint, weights_sha256
 from pollice.models.pretrained.tokenizer import TextTokenizer
-from pollice.models.pretrained.weights import link_checkpoint, load_language_model
+from pollice.models.pretrained.weights import load_language_model
 from pollice.predictions.predictor import Predictor, Scores
+from pollice.predictions.saved_files import read_saved_json
 
 MERGED_TOLERANCE: Mapping[torch.dtype, float] = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 """How far a probability may move when an adapter is added to weights, which are then rounded."""
@@ -84,7 +86,7 @@ class TunedModel:
             model=inner,
             adapter=adapter,
             checkpoint=checkpoint,
-            base_sha256=base_sha256 or adapters.weights_sha256(checkpoint),
+            base_sha256=base_sha256 or weights_sha256(checkpoint),
             prompt=prompt,
             tokenizer=tokenizer,
             scorer=_scorer(inner, prompt, first_tokens(prompt.pieces)),
@@ -226,7 +228,7 @@ class TunedScorer(Predictor):
         """
         (folder / "checkpoint").mkdir()
         if self._tuned.adapter is None:
-            link_checkpoint(self._tuned.checkpoint, folder / "checkpoint")
+            copy_checkpoint(self._tuned.checkpoint, folder / "checkpoint")
         else:
             adapters.save_adapter(
                 self._tuned.adapter, folder / "adapter", base_sha256=self._tuned.base_sha256
@@ -251,7 +253,7 @@ class TunedScorer(Predictor):
                 dtype=self._tuned.model.dtype,
             )
         else:
-            link_checkpoint(self._tuned.checkpoint, folder / "checkpoint")
+            copy_checkpoint(self._tuned.checkpoint, folder / "checkpoint")
 
     def _check_saved(self, folder: Path) -> None:
         """Load what was saved beside what is saved, and refuse other scores."""
@@ -301,9 +303,10 @@ class TunedScorer(Predictor):
         Raises:
             CheckpointError: the adapter was trained on other weights than lie beside it.
         """
-        content: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        content = read_saved_json(folder / _SETTINGS, "facts", "base_sha256", "four_bit")
+        calibration = Calibration.load(folder)
         tuned = _load_tuned(folder, content)
-        return cls(tuned, content["facts"], calibration_before=Calibration.load(folder))
+        return cls(tuned, content["facts"], calibration_before=calibration)
 
 
 def _load_tuned(folder: Path, content: Mapping[str, Any]) -> TunedModel:

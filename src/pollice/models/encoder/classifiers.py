@@ -11,13 +11,14 @@ from typing import Any, Self, cast
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from transformers import PreTrainedModel
 
 from pollice.models.batching import length_batches
 from pollice.models.encoder.reader import NOTHING, Reader
 from pollice.models.encoder.vectors import TextEncoder
 from pollice.models.linear_head import LinearHead
+from pollice.models.pretrained.checkpoint_files import copy_checkpoint
 from pollice.models.pretrained.devices import quiet, resolve_device, resolve_dtype
 from pollice.models.pretrained.options import (
     ClassifierOptions,
@@ -25,8 +26,16 @@ from pollice.models.pretrained.options import (
     ReadingOptions,
 )
 from pollice.models.pretrained.tokenizer import TextTokenizer
-from pollice.models.pretrained.weights import link_checkpoint, load_classifier
+from pollice.models.pretrained.weights import load_classifier
 from pollice.predictions.predictor import Predictor, Scores
+from pollice.predictions.saved_files import (
+    damaged,
+    read_label_names,
+    read_saved_arrays,
+    read_saved_json,
+)
+
+_SETTINGS = "classifier.json"
 
 
 class VectorClassifier(Predictor):
@@ -54,10 +63,10 @@ class VectorClassifier(Predictor):
         )
 
     def save(self, folder: Path) -> None:
-        """Write the encoder (linked where the file system can) and the head's arrays."""
+        """Write a copy of the encoder, and the head's arrays."""
         checkpoint = folder / "checkpoint"
         checkpoint.mkdir()
-        link_checkpoint(self._encoder.checkpoint, checkpoint)
+        copy_checkpoint(self._encoder.checkpoint, checkpoint)
         save_file(self._head.arrays(), folder / "head.safetensors")
         _write_settings(
             folder,
@@ -70,13 +79,15 @@ class VectorClassifier(Predictor):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        content = _read_settings(folder)
+        content, label_names = _read_settings(folder, "pooling")
         settings = ReadingOptions(**content["settings"])
+        path = folder / "head.safetensors"
+        head = LinearHead.from_arrays(read_saved_arrays(path, "mean", "scale", "weight", "bias"))
         encoder = TextEncoder(
             folder / "checkpoint", settings, content["pooling"], content.get("prefix", "")
         )
-        head = LinearHead.from_arrays(load_file(folder / "head.safetensors"))
-        return cls(encoder, head, tuple(content["label_names"]))
+        head.check_shape(path, encoder.model.config.hidden_size, len(label_names))
+        return cls(encoder, head, label_names)
 
 
 class SequenceClassifier(Predictor):
@@ -136,21 +147,37 @@ class SequenceClassifier(Predictor):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        content = _read_settings(folder)
+        content, label_names = _read_settings(folder, "facts")
         settings = ClassifierOptions(**content["settings"])
         dtype = resolve_dtype(settings.dtype, resolve_device(settings.device))
         model = load_classifier(folder / "checkpoint", new_head=False, dtype=dtype)
+        _check_head_labels(folder, model, label_names)
         tokenizer = TextTokenizer(folder / "checkpoint")
-        return cls(model, tokenizer, tuple(content["label_names"]), settings, content["facts"])
+        return cls(model, tokenizer, label_names, settings, content["facts"])
 
 
 def _write_settings(
     folder: Path, label_names: tuple[str, ...], settings: ModelOptions, **more: Any
 ) -> None:
     content = {"label_names": label_names, "settings": asdict(settings), **more}
-    (folder / "classifier.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+    (folder / _SETTINGS).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def _read_settings(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
-    return content
+def _read_settings(folder: Path, *names: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what `_write_settings` wrote, and its label names."""
+    path = folder / _SETTINGS
+    content = read_saved_json(path, "settings", *names)
+    return content, read_label_names(path, content)
+
+
+def _check_head_labels(folder: Path, model: PreTrainedModel, label_names: tuple[str, ...]) -> None:
+    """Refuse a head whose own names for its columns are others."""
+    names: dict[Any, Any] = dict(model.config.id2label or {})
+    found = tuple(str(names[column]) for column in sorted(names))
+    unnamed = tuple(f"LABEL_{column}" for column in range(len(label_names)))  # transformers' own
+    if found not in (label_names, unnamed):
+        raise damaged(
+            folder / "checkpoint" / "config.json",
+            f"the labels {', '.join(label_names)} in the order of {_SETTINGS}",
+            f"id2label has {', '.join(found)}",
+        )

@@ -20,11 +20,13 @@ from pollice.errors import CheckpointError
 from pollice.models.batching import aligned, cut, length_batches, padded
 from pollice.models.calibration import Calibration, LabelScores
 from pollice.models.encoder.reader import position_limit
+from pollice.models.pretrained.checkpoint_files import copy_checkpoint
 from pollice.models.pretrained.devices import resolve_device, resolve_dtype
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
-from pollice.models.pretrained.weights import link_checkpoint, load_classifier, read_config
+from pollice.models.pretrained.weights import load_classifier, read_config
 from pollice.predictions.predictor import Predictor, Scores
+from pollice.predictions.saved_files import read_label_names, read_saved_json
 
 _ENTAILMENT = "entailment"
 _FILE = "entailment.json"
@@ -231,10 +233,10 @@ class EntailmentScorer(Predictor):
         return self.calibration.judge(scores, lengths, self._model.settings.max_tokens)
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint (linked where possible), the hypotheses and the calibration."""
+        """Write the checkpoint as a copy, the hypotheses and the calibration."""
         checkpoint = folder / "checkpoint"
         checkpoint.mkdir()
-        link_checkpoint(self._model.checkpoint, checkpoint)
+        copy_checkpoint(self._model.checkpoint, checkpoint)
         content = {
             "label_names": self.label_names,
             "hypotheses": self._model.hypotheses,
@@ -246,8 +248,12 @@ class EntailmentScorer(Predictor):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        content: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        path = folder / _FILE
+        content = read_saved_json(path, "hypotheses", "settings")
+        label_names = read_label_names(path, content)
+        calibration = Calibration.load(folder)
+        asked = len(content["hypotheses"])  # one for each label, or for each pole of a scale
+        calibration.check_shape(folder, questions=1, asked=asked, labels=len(label_names))
         settings = ReadingOptions(**content["settings"])
         model = EntailmentModel(folder / "checkpoint", content["hypotheses"], settings)
-        calibration = Calibration.load(folder)
-        return cls(model, tuple(content["label_names"]), calibration)
+        return cls(model, label_names, calibration)

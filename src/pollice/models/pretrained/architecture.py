@@ -21,14 +21,8 @@ from transformers import (
 )
 
 from pollice.catalogue.hub import HUB_PREFIX
-from pollice.errors import CheckpointError
-from pollice.models.pretrained.devices import quiet
-from pollice.models.pretrained.safety import (
-    FAULTS,
-    check_config,
-    first_line,
-    refuse_foreign_code,
-)
+from pollice.models.pretrained.explaining import opening
+from pollice.models.pretrained.safety import check_config
 from pollice.models.pretrained.sources import resolve_checkpoint
 
 Form = Literal["fp32", "bf16", "int8", "nf4"]
@@ -152,30 +146,19 @@ def inspect_checkpoint(name: str, vocabulary: int | None = None) -> Anatomy:
     config = _read(name)
     if vocabulary is not None:
         config.vocab_size = vocabulary
-    try:
-        with quiet(), torch.device("meta"):
+    with opening(name, "has an architecture that cannot be built from its configuration"):
+        with torch.device("meta"):
             kind: Any = AutoModelForCausalLM if _is_causal(config) else AutoModel
             model = kind.from_config(config, trust_remote_code=False)
-    except FAULTS as error:
-        refuse_foreign_code(name, error)
-        raise CheckpointError(
-            f"The architecture of {name} cannot be built from its configuration: {error}"
-        ) from error
-    return describe(name, model)
+        return describe(name, model)
 
 
 def _read(name: str) -> Any:
     """Return the configuration, that of the text part where there are several."""
     if name in bundled():
         return AutoConfig.for_model(**bundled()[name])
-    try:
+    with opening(name, "has no configuration that can be read"):
         return _fetched(name).get_text_config()
-    except FAULTS as error:
-        refuse_foreign_code(name, error)
-        raise CheckpointError(
-            f"The configuration of {name} cannot be read: {first_line(error)} "
-            "Name a folder with a config.json that transformers knows."
-        ) from error
 
 
 def _fetched(name: str) -> Any:

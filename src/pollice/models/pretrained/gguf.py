@@ -29,7 +29,8 @@ def convert(gguf: Path, folder: Path) -> Iterator[int]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from pollice.models.pretrained.safety import refuse_adapter, refuse_foreign_code
+    from pollice.models.pretrained.explaining import refuse_foreign_code
+    from pollice.models.pretrained.safety import refuse_adapter
 
     refuse_adapter(gguf.parent)  # transformers looks for one beside the file, too
     with _quiet_transformers():

@@ -1,4 +1,4 @@
-"""What of a checkpoint could run code of its own: refused before transformers opens it.
+"""What of a checkpoint could run code or lead elsewhere: refused before transformers opens it.
 
 Knows nothing about tasks, and does not check that the weights are the right ones.
 
@@ -8,76 +8,37 @@ transformers asks on the terminal, and a ``y`` runs the checkpoint's Python file
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers import PreTrainedConfig
 
 from pollice.errors import CheckpointError
-from pollice.models.pretrained.devices import quiet
-
-FAULTS: tuple[type[Exception], ...] = (
-    ArithmeticError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
-)
-"""What transformers raises about files that it cannot open."""
+from pollice.models.pretrained.config_bounds import check_bounds
 
 _SAFE = ".safetensors"
-_PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+_PICKLES = (".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth")
+_PICKLE_INDEXES = tuple(f"{suffix}.index.json" for suffix in _PICKLES)
+_TOKENIZER_NAMES = ("added_tokens", "merges", "spiece", "tokenizer", "vocab")
 _LAYERS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 """Where a configuration says whose code computes its layers."""
 
 
-@contextmanager
-def opening(folder: Path, fault: str) -> Iterator[None]:
-    """Say as a CheckpointError what transformers raises inside the block; ``fault`` begins it."""
-    try:
-        with quiet():
-            yield
-    except FAULTS as error:
-        refuse_foreign_code(folder, error)
-        raise CheckpointError(f"The checkpoint {folder} {fault}: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or its kind."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def refuse_foreign_code(name: str | Path, error: Exception) -> None:
-    """Raise a CheckpointError where an error says that a checkpoint's own code is needed."""
-    # transformers has no error of its own for it; what it says always names the argument.
-    if "trust_remote_code" in str(error):
-        raise CheckpointError(
-            f"The checkpoint {name} needs Python code of its own (auto_map), and pollice never "
-            "runs code that comes with a checkpoint. Use one whose architecture and tokenizer "
-            "transformers has itself."
-        ) from error
-
-
 def check_config(name: str | Path, revision: str | None = None) -> None:
-    """Refuse a configuration that names code elsewhere, or weights in another format.
+    """Refuse a configuration of odd sizes, code elsewhere, or weights in another format.
 
     Args:
         name: A folder, or a repository of the Hub.
         revision: Of the repository.
 
     Raises:
-        CheckpointError: it has layers computed by a kernel of the Hub, or takes its weights from
-            a file that is not safetensors.
+        CheckpointError: it has layers computed by a kernel of the Hub, takes its weights from a
+            file that is not safetensors, or has sizes that no model has.
     """
     content: dict[str, Any]
     # Plain JSON: no class of a model is looked up, so nothing has been fetched or run yet.
     content, _ = PreTrainedConfig.get_config_dict(name, revision=revision or "main")
+    check_bounds(str(name), _entries(content))
     for key, value in _entries(content):
         # transformers fetches native code from the Hub for such a value: "owner/kernel".
         # As text, since the value may map parts of the model to names.
@@ -114,23 +75,92 @@ def check_weights(folder: Path) -> None:
         CheckpointError: the folder has such weights, or an adapter_config.json.
     """
     refuse_adapter(folder)
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    check_links(folder)
+    weights = sorted(folder.glob(f"*{_SAFE}"))
+    pickles = sorted(path.name for path in folder.iterdir() if _is_named_as_pickle(path))
     # Beside safetensors a pickle is harmless: with use_safetensors=True it is never opened.
-    if pickles and not any(folder.glob(f"*{_SAFE}")):
+    if pickles and not weights:
         raise CheckpointError(
             f"The checkpoint {folder} holds its weights as a pickle ({', '.join(pickles[:3])}), "
             "which can run code when it is read, so pollice reads safetensors alone. Name a "
             "revision with safetensors, or convert it once with transformers' save_pretrained."
         )
+    for path in weights:
+        _check_is_safetensors(path)
     for index in sorted(folder.glob("*.index.json")):
         named = [str(name) for name in _weight_map(index).values()]
         # A name with a folder in it, such as ../x.safetensors, could lead anywhere.
         odd = [name for name in named if PurePath(name).name != name or not name.endswith(_SAFE)]
-        if odd:
+        # An index of pickles beside safetensors is not read, as they are not.
+        if odd and not (weights and index.name.endswith(_PICKLE_INDEXES)):
             raise CheckpointError(
                 f"Expected safetensors files of the same folder in {index}, but it names "
-                f"{odd[0]!r}. Fetch the checkpoint again from where it was published."
+                f"{odd[0][:80]!r}. Fetch the checkpoint again from where it was published."
             )
+
+
+def _is_named_as_pickle(path: Path) -> bool:
+    return path.suffix in _PICKLES or path.name.endswith(_PICKLE_INDEXES)
+
+
+def _check_is_safetensors(path: Path) -> None:
+    """Refuse another kind of file under the name of safetensors, as a pickle."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    # Eight bytes are the header's length, and the header is JSON (its format's description).
+    if start[8:] == b"{":
+        return
+    # torch.save writes a zip of pickles, and pickle itself begins with the byte 80.
+    is_pickle = start.startswith((b"PK", b"\x80"))
+    found = "a pickle, which can run code when it is read" if is_pickle else "something else"
+    raise CheckpointError(
+        f"Expected safetensors in {path}, but found {found}. Fetch the checkpoint again from where "
+        "it was published."
+    )
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Refuse a tokenizer that is kept as a pickle, and links that lead out of the folder.
+
+    Raises:
+        CheckpointError: there is such a file, and no tokenizer.json that is read in its place.
+    """
+    check_links(folder)
+    if (folder / "tokenizer.json").is_file():
+        return
+    pickles = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix in _PICKLES and path.name.startswith(_TOKENIZER_NAMES)
+    )
+    if pickles:
+        raise CheckpointError(
+            f"The checkpoint {folder} holds its tokenizer as a pickle ({pickles[0]}), which can "
+            "run code when it is read, so pollice reads tokenizer.json alone. Convert it once with "
+            "transformers and save it beside the weights."
+        )
+
+
+def check_links(folder: Path) -> None:
+    """Refuse symbolic links out of a checkpoint's folder, but for those of the Hub's cache.
+
+    There, snapshots/REVISION is a folder of links into the folder blobs beside snapshots.
+
+    Raises:
+        CheckpointError: a link leads elsewhere.
+    """
+    home = folder.resolve()
+    allowed = [home]
+    if home.parent.name == "snapshots":
+        allowed.append(home.parent.parent / "blobs")
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink():
+            target = path.resolve()
+            if not any(target.is_relative_to(place) for place in allowed):
+                raise CheckpointError(
+                    f"Expected a checkpoint's own files in {folder}, but {path.name} is a link to "
+                    f"{target}, outside of it. Put the file itself there."
+                )
 
 
 def refuse_adapter(folder: Path) -> None:
@@ -150,7 +180,7 @@ def _weight_map(index: Path) -> Mapping[str, Any]:
     try:
         content: Mapping[str, Any] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         return dict(content)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise CheckpointError(
             f"Expected a list of weights in {index}, but it cannot be read as one. Fetch the "
             "checkpoint again from where it was published."

@@ -10,18 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import (
     AutoTokenizer,
 )
 
 from pollice.errors import CheckpointError
-from pollice.models.pretrained.safety import FAULTS, first_line, opening
+from pollice.models.pretrained.chat_sandbox import TemplateRefusal, render_template
+from pollice.models.pretrained.explaining import first_line, opening
+from pollice.models.pretrained.safety import check_tokenizer_files
+from pollice.models.pretrained.weights import read_config
 from pollice.system.measuring import release_memory
 
-# A template is a program of somebody else's, which transformers runs in a sandbox.
-_TEMPLATE_FAULTS: tuple[type[Exception], ...] = (TemplateError, MemoryError, *FAULTS)
 _CONTROL = re.compile(r"[<\[].*[>\]]")
 
 
@@ -29,7 +29,9 @@ class TextTokenizer:
     """A checkpoint's tokenizer that never turns a text's own words into control tokens."""
 
     def __init__(self, folder: Path) -> None:
+        words = _embeddings(folder)
         with opening(folder, "has no tokenizer that can be read"):
+            check_tokenizer_files(folder)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if not self.tokenizer.is_fast:
             raise CheckpointError(
@@ -41,6 +43,20 @@ class TextTokenizer:
             raise CheckpointError(
                 f"The checkpoint {folder} has no tokenizer: expected {' or '.join(files)} beside "
                 "the weights. Save the checkpoint's tokenizer there."
+            )
+        if words is not None:
+            self._check_words(folder, words)
+
+    def _check_words(self, folder: Path, words: int) -> None:
+        """Refuse words that the model has no embedding for."""
+        # Control tokens are never read in a text: Gemma 3 has one more of them than embeddings.
+        read = set(self.tokenizer.get_vocab().values()) - self.control_tokens
+        highest = max(read, default=0)
+        if highest >= words:
+            raise CheckpointError(
+                f"Expected a tokenizer of at most {words:,} words, as many as the model of "
+                f"{folder} has embeddings, but found a word with the number {highest:,}. Put the "
+                "tokenizer that the model was trained with there."
             )
 
     @cached_property
@@ -117,7 +133,7 @@ class TextTokenizer:
         """
         try:
             return self._render(turns)
-        except _TEMPLATE_FAULTS as error:
+        except (TemplateRefusal, ValueError) as error:
             if turns[0][0] != "system":
                 raise CheckpointError(
                     "The chat template of this checkpoint refuses the prompt: "
@@ -128,11 +144,13 @@ class TextTokenizer:
         return self.render_chat([(role, f"{instructions}\n\n{content}"), *others])
 
     def _render(self, turns: Sequence[tuple[str, str]]) -> str:
-        messages = [{"role": role, "content": content} for role, content in turns]
-        rendered: str = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return rendered
+        # The template that transformers would take of several; which special tokens there are.
+        template: str = self.tokenizer.get_chat_template()
+        roles = {
+            role: [str(one) for one in token] if isinstance(token, list) else str(token)
+            for role, token in self.tokenizer.special_tokens_map.items()
+        }
+        return render_template(template, tuple(turns), json.dumps(roles))
 
     @property
     def pad(self) -> int:
@@ -143,6 +161,14 @@ class TextTokenizer:
     def save(self, folder: Path) -> None:
         """Save the tokenizer as `load` reads it."""
         self.tokenizer.save_pretrained(folder)
+
+
+def _embeddings(folder: Path) -> int | None:
+    """Return how many words the model beside a tokenizer has embeddings for; None: no model."""
+    if not (folder / "config.json").exists():
+        return None
+    words: int | None = getattr(read_config(folder).get_text_config(), "vocab_size", None)
+    return words
 
 
 def _encodable(text: str) -> str:

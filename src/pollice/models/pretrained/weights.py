@@ -4,7 +4,6 @@ Knows nothing about tasks: what the weights are used for is not its concern.
 """
 
 import os
-import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +22,10 @@ from transformers import (
 
 from pollice.errors import CheckpointError
 from pollice.models.pretrained.devices import Device, resolve_device, resolve_dtype
+from pollice.models.pretrained.explaining import opening
 from pollice.models.pretrained.options import ReadingOptions
-from pollice.models.pretrained.safety import check_config, check_weights, opening
+from pollice.models.pretrained.safety import check_config, check_weights
+from pollice.models.pretrained.weight_checks import check_finite, check_layers
 
 FOUR_BIT_NEEDS_CUDA = (
     "weights is 'nf4', but 4-bit weights need a CUDA GPU and this runs on the CPU. "
@@ -172,6 +173,8 @@ def _load(
             "train them with the method finetune, or use a causal checkpoint with the method "
             "prompt."
         )
+    check_layers(folder, model, facts["unexpected_keys"])
+    check_finite(folder, model)
     model.eval()
     loaded: PreTrainedModel = model
     return loaded
@@ -185,14 +188,5 @@ def _placed(model: Any, device: torch.device) -> PreTrainedModel:
 def read_config(folder: Path) -> Any:
     """Read a checkpoint's configuration, without its weights."""
     with opening(folder, "has no configuration that can be read"):
+        check_config(folder)
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-
-
-def link_checkpoint(source: Path, folder: Path) -> None:
-    """Put a checkpoint's files into a folder: by hard links where the file system can."""
-    for path in sorted(source.iterdir()):
-        if path.is_file() and path.name != "manifest.json":
-            try:
-                os.link(path.resolve(), folder / path.name)  # the Hub's files are symbolic links
-            except OSError:  # another file system, or one without links
-                shutil.copy2(path, folder / path.name)
