@@ -12,8 +12,7 @@ from rich.table import Table
 
 from pollice.catalogue.entries import Entry
 from pollice.data.summary import DatasetSummary
-from pollice.errors import OptionError
-from pollice.methods import find_method, method_names, method_options
+from pollice.methods import find_method, method_names, method_options, method_summary
 
 if TYPE_CHECKING:
     from pollice.models.pretrained.architecture import Anatomy
@@ -76,7 +75,7 @@ def show_methods() -> None:
     """Print every method with one line on what it does."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for name in method_names():
-        table.add_row(f"[bold]{name}[/]", escape(_line_or_lack(name)))
+        table.add_row(f"[bold]{name}[/]", escape(method_summary(name)))
     console = Console()
     console.print(table)
     console.print("\nOptions and their defaults: pollice methods NAME", highlight=False)
@@ -86,7 +85,7 @@ def show_method(name: str) -> None:
     """Print a method's options with their types, defaults and meaning."""
     console = Console()
     find_method(name)
-    console.print(f"[bold]{name}[/]: {escape(_first_line(name))}\n")
+    console.print(f"[bold]{name}[/]: {escape(method_summary(name))}\n")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("option", "default", "what it does"):
         table.add_column(column, overflow="fold")
@@ -97,18 +96,6 @@ def show_method(name: str) -> None:
         )
     console.print(table)
     console.print(f"\nSet one with: --set {name}.option=value", highlight=False)
-
-
-def _line_or_lack(name: str) -> str:
-    """Return what a method does, or what it lacks where it cannot be loaded."""
-    try:
-        return _first_line(name)
-    except OptionError as error:
-        return str(error)
-
-
-def _first_line(name: str) -> str:
-    return (find_method(name).__doc__ or "").strip().splitlines()[0]
 
 
 def show_anatomy(anatomy: "Anatomy") -> None:
