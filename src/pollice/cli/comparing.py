@@ -4,7 +4,7 @@ Knows nothing about how methods are fitted and judged.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,9 @@ from pollice.system import processes
 if TYPE_CHECKING:
     from pollice.judging.results import Report
 
+_PAGES = (".html", ".htm")
+_OTHER_FILES = (".csv", ".json", ".jsonl", ".md", ".parquet", ".pdf", ".tsv", ".txt")
+
 
 @click.command()
 @click.argument("experiment", required=False, type=click.Path(path_type=Path))
@@ -43,7 +46,8 @@ def compare(
 
     EXPERIMENT is a TOML file that can hold all these options, and more.
     Give the same command again to continue an interrupted comparison, or add --abstain-below,
-    --canary or --attack to a finished one: only the missing work is done.
+    --canary or --attack to a finished one: only the missing work is done. With -o FOLDER of a
+    finished comparison, --method NEW adds a method to it.
     """
     place = "the experiment" if experiment is None else str(experiment)
     content = content_of(experiment, names, given)
@@ -115,22 +119,72 @@ def show_report(report: "Report", *, as_json: bool) -> None:
 @click.command()
 @click.argument("predictions", nargs=-1, required=True)
 @click.option("--seed", type=click.IntRange(0), default=0, help="Only written in the report.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Also write the report: a page such as report.html, or a folder for all its forms.",
+)
 @ABSTAIN
 @JSON
 def evaluate(
-    predictions: tuple[str, ...], seed: int, abstain_below: float | None, as_json: bool
+    predictions: tuple[str, ...],
+    seed: int,
+    output: Path | None,
+    abstain_below: float | None,
+    as_json: bool,
 ) -> None:
     """Judge saved predictions again; no model is loaded.
 
-    Each of PREDICTIONS is a predictions.parquet or NAME=FILE, from pollice or another system.
+    Each of PREDICTIONS is FILE or NAME=FILE: the predictions.parquet of a run, or a table of
+    another system with the columns id, gold and probability:LABEL, in .parquet, .csv, .tsv or
+    .jsonl.
     """
     from pollice.judging.judge import judge_tables
     from pollice.judging.results import JudgingOptions
 
     tables = [_named_table(text) for text in predictions]
     check_distinct([name for name, _ in tables], "the command", "FILE")
+    if output is not None:
+        _check_report_output(output, [path for _, path in tables])
     options = JudgingOptions(seed=seed, abstain_below=abstain_below)
-    show_report(judge_tables(dict(tables), options), as_json=as_json)
+    report = judge_tables(dict(tables), options)
+    show_report(report, as_json=as_json)
+    if output is not None:
+        page = _write_report(report, output)
+        if not as_json:
+            click.echo(f"Report: {page}")
+
+
+def _check_report_output(output: Path, tables: Sequence[Path]) -> None:
+    """Refuse an output that cannot be written, before anything is judged."""
+    if output.suffix.lower() in _PAGES:
+        if not output.parent.is_dir():
+            raise OptionError(
+                f"Expected a folder for the report {output.name!r}, but there is no "
+                f"{output.parent}. Create it first."
+            )
+        if output.is_dir():
+            raise OptionError(
+                f"Expected a page such as report.html, but {output} is a folder. Name a file in it."
+            )
+    elif output.is_file() or output.suffix.lower() in _OTHER_FILES or output in tables:
+        raise OptionError(
+            f"Expected a page that ends in .html, or a folder, for the report, but found {output}. "
+            "Name for example -o report.html."
+        )
+
+
+def _write_report(report: "Report", output: Path) -> Path:
+    from pollice.report import to_html, write_report
+    from pollice.system.folders import write_text
+
+    if output.suffix.lower() in _PAGES:
+        write_text(output, to_html(report))
+        return output
+    output.mkdir(parents=True, exist_ok=True)
+    write_report(report, output)
+    return output / "report.html"
 
 
 def _named_table(text: str) -> tuple[str, Path]:

@@ -14,6 +14,7 @@ from pollice.cli.early_checks import check_checkpoint, check_source
 from pollice.cli.options import ABSTAIN, OUTPUT, SET, reading
 from pollice.cli.progress_bars import waiting, working
 from pollice.cli.settings import options_of, read_options
+from pollice.errors import counted
 
 
 @click.command()
@@ -54,7 +55,9 @@ def predict(
     )
     cut = predictions.cut_rows or 0
     unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
-    click.echo(f"{len(predictions):,} rows judged, {unsure}{cut:,} of them cut to fit: {output}")
+    click.echo(
+        f"{counted(len(predictions), 'row')} judged, {unsure}{cut:,} of them cut to fit: {output}"
+    )
     _say_empty(table.texts)
 
 
@@ -62,7 +65,7 @@ def _say_empty(texts: Sequence[str]) -> None:
     """Warn of rows without a text: the output has a line for them all the same."""
     empty = sum(not text for text in texts)
     if empty:
-        rows = "1 row has" if empty == 1 else f"{empty:,} rows have"
+        rows = counted(empty, "row has", "rows have")
         click.echo(f"Warning: {rows} no text: the label written there rests on nothing.")
 
 
@@ -122,7 +125,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
             labelled, path, output.suffix, uncertain_first=uncertain_first
         ),
     )
-    click.echo(f"{len(labelled.texts):,} rows labelled: {output}")
+    click.echo(f"{counted(len(labelled.texts), 'row')} labelled: {output}")
     _say_empty(labelled.texts)
     for line in labelling.notes(labelled, 0 if known is None else len(known)):
         click.echo(line)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pollice.catalogue.entries import Entry
 from pollice.data.summary import DatasetSummary
+from pollice.errors import counted
 from pollice.methods import find_method, method_names, method_options, method_summary
 
 if TYPE_CHECKING:
@@ -25,32 +26,39 @@ _MEGABYTE = 1_000_000
 def show_summary(source: str, summary: DatasetSummary) -> None:
     """Print what to know of a data set before learning from it."""
     console = Console()
-    console.print(f"[bold]{escape(source)}[/]: {summary.rows:,} labelled rows")
+    console.print(f"[bold]{escape(source)}[/]: {counted(summary.rows, 'labelled row')}")
     for reason, rows in summary.dropped.items():
-        console.print(f"  left out: {rows:,} rows ({escape(reason)})")
+        console.print(f"  left out: {counted(rows, 'row')} ({escape(reason)})")
     words = summary.words
     console.print(
         f"  words in a text: {words['p5']:,} to {words['p95']:,} (5th to 95th percentile), "
         f"median {words['p50']:,}, longest {words['max']:,}"
     )
     console.print(
-        f"  repeats: {summary.exact_duplicates:,} exact and {summary.near_duplicates:,} near "
-        "duplicates; a split takes each text once, and its copies never fall on another side"
+        f"  repeats: {summary.exact_duplicates:,} exact and "
+        f"{counted(summary.near_duplicates, 'near duplicate')}; a split takes each text once, and its "
+        "copies never fall on another side"
     )
     if summary.contradictory_texts:
         console.print(
-            f"  {summary.contradictory_texts:,} texts have copies with different labels; a split "
-            "takes the commonest of them"
+            f"  {counted(summary.contradictory_texts, 'text has', 'texts have')} copies with "
+            "different labels; a split takes the commonest of them"
         )
     for text, labels in list(summary.repeated_texts.items())[:_SHOWN_REPEATED]:
         rows = sum(labels.values())
         found = ", ".join(f"{label} {count:,}" for label, count in labels.items())
-        line = f"  often: {_short(text)} ({rows:,} rows, {rows / summary.rows:.1%}: {found})"
+        line = (
+            f"  often: {_short(text)} ({counted(rows, 'row')}, {rows / summary.rows:.1%}: {found})"
+        )
         console.print(escape(line), highlight=False)
     if len(summary.repeated_texts) > _SHOWN_REPEATED:
-        console.print(f"  and {len(summary.repeated_texts) - _SHOWN_REPEATED:,} texts more")
+        console.print(
+            f"  and {counted(len(summary.repeated_texts) - _SHOWN_REPEATED, 'text')} more"
+        )
     for label, rows in summary.labels.items():
-        console.print(f"\n[bold]{escape(label)}[/]: {rows:,} rows ({rows / summary.rows:.1%})")
+        console.print(
+            f"\n[bold]{escape(label)}[/]: {counted(rows, 'row')} ({rows / summary.rows:.1%})"
+        )
         for text in summary.examples[label]:
             console.print(f"  · {escape(_short(text))}", highlight=False)
 

@@ -23,7 +23,9 @@ from pollice.data.tables import (
 )
 from pollice.errors import DataError, did_you_mean
 
-TEXT_COLUMNS = ("text", "review", "content", "sentence", "comment")
+_USUAL_TEXTS = "text review content sentence comment comments answer opinion response feedback"
+_USUAL_TEXTS += " verbatim message body tweet reviews answers opinions responses messages"
+TEXT_COLUMNS = tuple(_USUAL_TEXTS.split())
 LABEL_COLUMNS = ("label", "sentiment", "category", "class", "polarity", "rating")
 ID_COLUMNS = ("id",)
 SPLIT_COLUMNS = ("split",)
@@ -258,12 +260,12 @@ def _find_columns(path: Path, names: Sequence[str], source: _Source) -> dict[str
         elif given:
             raise DataError(
                 f"Expected the {role} column {given!r} in {path}, but its columns are "
-                f"{', '.join(names)}.{did_you_mean(given, names)}"
+                f"{', '.join(names)}.{did_you_mean(given, names)} Name it with --{role}-column."
             )
         elif needed:
             raise DataError(
                 f"Expected a {role} column named {', '.join(usual)} in {path}, but its columns "
-                f"are {', '.join(names)}. Give the name of the {role} column."
+                f"are {', '.join(names)}. Name it with --{role}-column (in Python: {role}_column)."
             )
     return found
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pollice.errors import DataError
+from pollice.errors import DataError, counted
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _COMPRESSED_SUFFIXES = (".gz", ".bz2")
@@ -197,8 +197,8 @@ def _read_separated(path: Path, choose: Choose, delimiter: str) -> Columns:
     for number, row in rows:
         if len(row) != len(names):
             raise DataError(
-                f"Expected {len(names)} columns as in the first line, but line {number} of {path} "
-                f"has {len(row)}. Put quotes around a text that holds the separator."
+                f"Expected {counted(len(names), 'column')} as in the first line, but line "
+                f"{number} of {path} has {len(row)}. Put quotes around a text that holds the separator."
             )
         numbers.append(number)
         for position, name in wanted:
@@ -280,7 +280,9 @@ def _read_parquet(path: Path, choose: Choose) -> Columns:
         except (OSError, pa.ArrowException) as error:
             raise _broken_parquet(path, type(error).__name__) from error
     if table.num_rows != parquet.metadata.num_rows:
-        raise _broken_parquet(path, f"{table.num_rows} rows of {parquet.metadata.num_rows}")
+        raise _broken_parquet(
+            path, f"{counted(table.num_rows, 'row')} of {parquet.metadata.num_rows:,}"
+        )
     values = {name: _parquet_values(path, name, table.column(name)) for name in chosen}
     return Columns(path=path, values=values, numbers=range(1, table.num_rows + 1), unit="row")
 
