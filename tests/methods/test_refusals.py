@@ -92,11 +92,11 @@ BAD_COMMANDS: dict[str, str] = {
     ),
     "compare --data data.csv --text-column txet": (
         "Expected the text column 'txet' in data.csv, but its columns are text, label. "
-        "Did you mean 'text'?"
+        "Did you mean 'text'? Name it with --text-column."
     ),
     "compare --data data.csv --train-rows 1000": (
-        "Expected 1000 rows for train, the same number of each label, but there are only 48 "
-        "different texts: 24 'neg', 24 'pos'. Ask for fewer rows."
+        "Expected 1,000 rows for train, but found only 48 different texts: 24 'neg', 24 'pos'. "
+        "Ask for fewer rows."
     ),
     "compare --data data.csv --test unseen.csv": (
         "Expected training rows of every label, but only the test part has the label 'mixed'. "

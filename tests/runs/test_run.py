@@ -101,7 +101,13 @@ def test_the_experiment_file_has_every_default(finished: Path) -> None:
         "canary": False,
         "attack": False,
         "data": {"source": str(finished.parent / "data.csv"), "read": {"keep_html": False}},
-        "split": {"train": 0.7, "validation": 0.1, "test": 0.2, "near_duplicates": True},
+        "split": {
+            "train": 0.7,
+            "validation": 0.1,
+            "test": 0.2,
+            "balanced": False,
+            "near_duplicates": True,
+        },
         "methods": {
             "baseline": {"method": "baseline", "ngrams": 2, "seed": 0},
             "words": {"method": "baseline", "ngrams": 1, "seed": 0},

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pollice.catalogue.entries import Entry
-from pollice.data.summary import DatasetSummary
+from pollice.data.summary import DatasetSummary, TextsSummary
 from pollice.errors import counted
 from pollice.methods import find_method, method_names, method_options, method_summary
 
@@ -36,8 +36,8 @@ def show_summary(source: str, summary: DatasetSummary) -> None:
     )
     console.print(
         f"  repeats: {summary.exact_duplicates:,} exact and "
-        f"{counted(summary.near_duplicates, 'near duplicate')}; a split takes each text once, and its "
-        "copies never fall on another side"
+        f"{counted(summary.near_duplicates, 'near duplicate')}; a split takes each text "
+        "once, and its copies never fall on another side"
     )
     if summary.contradictory_texts:
         console.print(
@@ -61,6 +61,34 @@ def show_summary(source: str, summary: DatasetSummary) -> None:
         )
         for text in summary.examples[label]:
             console.print(f"  · {escape(_short(text))}", highlight=False)
+
+
+def show_texts(source: str, summary: TextsSummary) -> None:
+    """Print what to know of texts without labels, and how to go on."""
+    console = Console()
+    console.print(
+        f"[bold]{escape(source)}[/]: {counted(summary.rows, 'text')} without labels, "
+        f"{summary.empty:,} of them empty"
+    )
+    words = summary.words
+    console.print(
+        f"  words in a text: {words['p5']:,} to {words['p95']:,} (5th to 95th percentile), "
+        f"median {words['p50']:,}, longest {words['max']:,}"
+    )
+    console.print(
+        f"  repeats: {summary.exact_duplicates:,} exact and "
+        f"{counted(summary.near_duplicates, 'near duplicate')}"
+    )
+    scripts = ", ".join(f"{name} {texts:,}" for name, texts in summary.scripts.items())
+    console.print(f"  mostly in the script: {scripts or 'none'}")
+    for text in summary.examples:
+        console.print(f"  · {escape(_short(text))}", highlight=False)
+    line = (
+        "\nNo column of labels was found. If there is one, name it with --label-column. If there "
+        f"is none, pollice gives labels: pollice label {source} --labels negative,positive "
+        "-o labelled.csv"
+    )
+    console.print(escape(line), highlight=False)
 
 
 def _short(text: str) -> str:

@@ -26,19 +26,35 @@ if TYPE_CHECKING:
 @reading
 @JSON
 def data(source: str, as_json: bool, near_duplicates: bool | None, **given: Any) -> None:
-    """Show what SOURCE holds: rows, balance, lengths, duplicates, examples."""
+    """Show what SOURCE holds: rows, balance, lengths, duplicates, examples.
+
+    SOURCE may have no labels: then its texts are counted, and you read how to label them.
+    """
     from dataclasses import asdict
 
-    from pollice.cli.listings import show_summary
-    from pollice.data.reading import read_dataset
-    from pollice.data.summary import summarize
+    from pollice.cli.listings import show_summary, show_texts
+    from pollice.data.reading import read_dataset, read_texts
+    from pollice.data.summary import DatasetSummary, TextsSummary, summarize, summarize_texts
+    from pollice.errors import DataError
 
     check_source(source)
+    near = near_duplicates is not False
+    options = read_options(given)
+    summary: DatasetSummary | TextsSummary
     with working():
-        dataset = read_dataset(source, read_options(given))
-        summary = summarize(dataset, near_duplicates=near_duplicates is not False)
+        try:
+            summary = summarize(read_dataset(source, options), near_duplicates=near)
+        except DataError:
+            if options.label_column is not None:
+                raise
+            table = read_texts(source, options)
+            if table.gold is not None:  # there are labels, so what is wrong with them is the answer
+                raise
+            summary = summarize_texts(table, near_duplicates=near)
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
+    elif isinstance(summary, TextsSummary):
+        show_texts(source, summary)
     else:
         show_summary(source, summary)
 

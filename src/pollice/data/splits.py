@@ -271,7 +271,8 @@ def _check_every_label(
         why = ", ".join(f"{lost_rows} {reason}" for reason, lost_rows in lost.items() if lost_rows)
         found = ", ".join(f"{count[label]} for {side}" for side, count in counts.items())
         raise SplitError(
-            f"Expected rows of every label on every side, but the "
-            f"{counted(rows, 'row')} of the label {label!r}{f' ({why})' if why else ''} {'gives' if rows == 1 else 'give'} {found}. "
+            f"Expected rows of every label on every side, but the {counted(rows, 'row')} of the "
+            f"label {label!r}{f' ({why})' if why else ''} {'gives' if rows == 1 else 'give'} "
+            f"{found}. "
             "Add rows of it or leave the label out."
         )

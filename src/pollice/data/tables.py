@@ -198,7 +198,8 @@ def _read_separated(path: Path, choose: Choose, delimiter: str) -> Columns:
         if len(row) != len(names):
             raise DataError(
                 f"Expected {counted(len(names), 'column')} as in the first line, but line "
-                f"{number} of {path} has {len(row)}. Put quotes around a text that holds the separator."
+                f"{number} of {path} has {len(row)}. Put quotes around a text that holds the "
+                "separator."
             )
         numbers.append(number)
         for position, name in wanted:

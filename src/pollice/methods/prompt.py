@@ -138,7 +138,8 @@ class Prompt(AskingOptions, PlannedMethod):
         if self.shots + self.labels > len(train):
             raise PromptError(
                 f"Expected at most as many labelled rows as the "
-                f"{counted(len(train), 'training row')}, but shots is {self.shots} and labels {self.labels}. Lower them."
+                f"{counted(len(train), 'training row')}, but shots is {self.shots} and "
+                f"labels {self.labels}. Lower them."
             )
         return draw_rows(
             train,

@@ -121,7 +121,8 @@ def assemble(
             raise PromptError(
                 f"Expected a prompt with {counted(len(examples), 'example')} and one text, but "
                 f"found {counted(prompt.count(_MARK), 'place')} for them. The chat template must "
-                f"show every turn's content once, and nothing that is given may hold the character {_MARK!a}."
+                f"show every turn's content once, and nothing that is given may "
+                f"hold the character {_MARK!a}."
             )
     # All questions share one prefix, that of the first: examples ask the first question alone, and
     # of the other questions only what follows the text is used.
