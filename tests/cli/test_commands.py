@@ -111,11 +111,11 @@ def test_another_experiment_in_the_folder_is_refused(finished: Path) -> None:
         finished.parent, "compare", "--data", "data.csv", "--method", "baseline",
         "-o", "run", "--seed", "2",
     )  # fmt: skip
-    assert (ended.returncode, ended.stdout, ended.stderr) == (
+    assert (ended.returncode, ended.stdout, ended.stderr.splitlines()[-1]) == (
         2,
         "",
         "Error: run holds another experiment: methods.baseline.seed is 0 there and 2 here. "
-        "Name another folder with --out, or delete it.\n",
+        "Name another folder with --out, or delete it.",
     )
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
@@ -427,7 +427,7 @@ def test_a_mistake_in_a_real_process_ends_in_2(tmp_path: Path) -> None:
 def test_inspect_prints_the_tables_of_the_report(invoke: Invoke) -> None:
     code, output, error = invoke("inspect", "mistral-7b-instruct")
     assert code == 0
-    assert "reading the configuration of mistral-7b-instruct" in error
+    assert "reading mistral-7b-instruct" in error
     cells = dict(re.findall(r"^(\S.*?)  +(\S.*?) *$", output, re.MULTILINE))
     assert cells["width (dim, d_model)"] == "4096"
     assert cells["feed-forward width (hidden_dim)"] == "14336"

@@ -206,10 +206,6 @@ def test_a_damaged_finished_method_is_named(finished: Path, tmp_path: Path) -> N
     [
         ({"seed": 2}, "methods.baseline.seed is 0 there and 2 here"),
         ({"baseline": {"ngrams": 3}}, "methods.baseline.ngrams is 2 there and 3 here"),
-        (
-            {"more": {"method": "baseline"}},
-            "methods.more.method is not set there and 'baseline' here",
-        ),
     ],
 )
 def test_another_experiment_in_the_folder_is_refused(

@@ -107,7 +107,7 @@ def inspect(checkpoint: str, vocabulary: int | None, as_json: bool) -> None:
 
     if checkpoint not in bundled():
         check_checkpoint(checkpoint)
-    with waiting(f"reading the configuration of {checkpoint}"):
+    with waiting(f"reading {checkpoint}"):
         from pollice.models.pretrained.architecture import inspect_checkpoint, to_json
 
         anatomy = inspect_checkpoint(checkpoint, vocabulary)

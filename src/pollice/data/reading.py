@@ -36,6 +36,7 @@ PART_NAMES |= dict.fromkeys(("test", "testing"), "test")
 
 _UNLABELLED_FOLDERS = {"unsup", "unsupervised", "unlabeled", "unlabelled"}
 _MOST_LABELS = 1000
+_SHOWN_NAMES = 5  # usual names of a column, in an error
 _FEW_ROWS = 12  # so few rows may well have as many labels
 _NO_LABEL_CODE = "-1"  # how data sets of the Hub say that a row has no label
 
@@ -260,12 +261,13 @@ def _find_columns(path: Path, names: Sequence[str], source: _Source) -> dict[str
         elif given:
             raise DataError(
                 f"Expected the {role} column {given!r} in {path}, but its columns are "
-                f"{', '.join(names)}.{did_you_mean(given, names)} Name it with --{role}-column."
+                f"{', '.join(names)}.{did_you_mean(given, names)}"
             )
         elif needed:
             raise DataError(
-                f"Expected a {role} column named {', '.join(usual)} in {path}, but its columns "
-                f"are {', '.join(names)}. Name it with --{role}-column (in Python: {role}_column)."
+                f"Expected a {role} column named {', '.join(usual[:_SHOWN_NAMES])} or alike in "
+                f"{path}, but its columns are {', '.join(names)}. Name it with --{role}-column "
+                f"(in Python: {role}_column)."
             )
     return found
 

@@ -51,10 +51,8 @@ def _pairs(report: Report, console: Console) -> None:
     _table(console, tables.pairs_table(shown))
     if not few:
         left_out = len(report.pairs) - len(shown)
-        _say(
-            console,
-            f"{counted(left_out, 'more pair')}, without {report.best.name}, in report.html.",
-        )
+        said = f"{counted(left_out, 'more pair')}, without {report.best.name},"
+        _say(console, f"{said} {'is' if left_out == 1 else 'are'} in report.html.")
 
 
 def _checks(report: Report, console: Console) -> None:
