@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pollice.catalogue.entries import DatasetFiles
-from pollice.data import reading
+from pollice.data import sources
 from pollice.data.dataset import Dataset
 from pollice.data.reading import ReadOptions, read_dataset, read_texts
 from pollice.errors import DataError, SourceError
@@ -185,7 +185,7 @@ def test_a_catalogue_entry_says_how_it_is_read(
         label_names={"1": "fresh", "0": "rotten"},
         excluded={"kind": ("2",)},
     )
-    monkeypatch.setattr(reading, "fetch_dataset", {"films": files}.get)
+    monkeypatch.setattr(sources, "fetch_dataset", {"films": files}.get)
     dataset = read_dataset("films")
     assert (dataset.texts, dataset.labels) == (("good", "bad"), ("fresh", "rotten"))
     assert dataset.dropped == {"excluded": 1}

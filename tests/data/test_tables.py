@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pollice.data.tables import Columns, find_column, read_columns
+from pollice.data.formats.columns import Columns, find_column
+from pollice.data.tables import read_columns
 from pollice.errors import DataError
 
 ROWS = [{"text": 'Good, "very" good.\nReally.', "label": "1"}, {"text": "Bad.", "label": "0"}]

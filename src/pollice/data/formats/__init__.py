@@ -1,0 +1,1 @@
+"""File formats -> columns of values; one file is one format."""

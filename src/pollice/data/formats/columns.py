@@ -1,0 +1,78 @@
+"""Columns of a file: what every format gives.
+
+Knows nothing about formats, texts or labels.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pollice.errors import DataError
+
+Choose = Callable[[Sequence[str]], Sequence[str]]
+"""Given the names of all columns, returns those to read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The chosen columns of a file, with the rows in file order."""
+
+    path: Path
+    values: dict[str, list[Any]]
+    numbers: Sequence[int]
+    """Where each row begins, counted from 1: its line, or its row where a file has no lines."""
+    unit: str
+    """What ``numbers`` counts: ``"line"`` or ``"row"``."""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def place(self, row: int) -> str:
+        """Return the place of a row, such as ``"line 7"``."""
+        return f"{self.unit} {self.numbers[row]}"
+
+    def strings(self, name: str) -> list[str | None]:
+        """Return a column as stripped strings; None for empty values and NaN.
+
+        Raises:
+            DataError: a value is neither a string, a number nor a truth value.
+        """
+        strings = []
+        for row, value in enumerate(self.values[name]):
+            if not isinstance(value, str | bool | int | float | None):
+                raise DataError(
+                    f"Expected text or a number in the column {name!r} of {self.path}, but "
+                    f"{self.place(row)} holds a {type(value).__name__}. Name another column."
+                )
+            strings.append(_string(value))
+        return strings
+
+
+def _string(value: str | float | None) -> str | None:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        # Whole numbers may be stored as floats, as in a column with gaps: 1.0 must be the label 1.
+        value = int(value) if value.is_integer() else value
+    elif isinstance(value, bool):
+        value = str(value).lower()
+    elif isinstance(value, str) and not value.isascii():
+        # JSON can hold half a surrogate pair, which no tokenizer and no file takes
+        value = value.encode("utf-8", "replace").decode("utf-8")
+    return None if value is None else str(value).strip() or None
+
+
+def find_column(names: Sequence[str], candidates: Sequence[str]) -> str | None:
+    """Return the column with the first candidate name that exists; case is ignored."""
+    for candidate in candidates:
+        same = [name for name in names if name.casefold() == candidate.casefold()]
+        if same:
+            return candidate if candidate in same else same[0]
+    return None
+
+
+def empty_table(path: Path) -> DataError:
+    """Return the error for a file without any row."""
+    return DataError(f"Expected a table, but {path} is empty. Name a file with at least one row.")
