@@ -212,7 +212,7 @@ UNSOUND_COLUMNS: list[tuple[str, list[object], str]] = [
     (
         "truncated",
         [True, None],
-        "true or false in every row of the column truncated of PATH, but 1 rows have neither. "
+        "true or false in every row of the column truncated of PATH, but 1 row has neither. "
         "Leave the column out where it is not known.",
     ),
     ("id", ["a", None], "an id in every row of PATH, but row 2 has none. Give every row an id."),
@@ -312,7 +312,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
+    path = tmp_path / "table.parquet"
     path.write_text("id,probability:a,probability:b\n1,0.5,0.5\n")
     assert read_sentence(path) == (
         f"Expected a Parquet predictions table, but {path} cannot be read as one "

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pollice.errors import PredictionsError
+from pollice.errors import PredictionsError, counted
+from pollice.predictions.foreign_tables import read_table
 from pollice.predictions.predictor import FloatArray
 
 _COLUMN = "probability:"
@@ -53,7 +54,9 @@ class Predictions:
             ("truncated", self.truncated),
         ]:
             if column is not None and len(column) != rows:
-                raise PredictionsError(f"{name} must have {rows} rows like ids, not {len(column)}.")
+                raise PredictionsError(
+                    f"{name} must have {counted(rows, 'row')} like ids, not {len(column)}."
+                )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -126,19 +129,14 @@ class Predictions:
     def read(cls, path: Path) -> Self:
         """Read a table from `write` or any other system, to judge it.
 
-        Required columns: ``id``, and ``probability:LABEL`` for each label. Optional: ``gold``,
+        The file is Parquet, CSV, TSV or JSON Lines, as its ending says. Required
+        columns: ``id``, and ``probability:LABEL`` for each label. Optional: ``gold``,
         ``tokens``, ``truncated`` and ``VARIANT/probability:LABEL``.
 
         Raises:
             PredictionsError: a column is missing or holds wrong values.
         """
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise PredictionsError(
-                f"Expected a Parquet predictions table, but {path} cannot be read as one "
-                f"({type(error).__name__}). Name the predictions.parquet of a run."
-            ) from error
+        table = read_table(path)
         return cls._of_table(table, path)
 
     @classmethod
@@ -235,7 +233,8 @@ def _truncated(table: Any, path: Path) -> NDArray[np.bool_] | None:
     if column.null_count:
         raise PredictionsError(
             f"Expected true or false in every row of the column truncated of {path}, but "
-            f"{column.null_count} rows have neither. Leave the column out where it is not known."
+            f"{counted(column.null_count, 'row has', 'rows have')} neither. "
+            "Leave the column out where it is not known."
         )
     cut: NDArray[np.bool_] = column.to_numpy().astype(np.bool_)
     return cut

@@ -3,11 +3,9 @@
 Knows nothing about weights: the model is built without them, on torch's meta device.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
 import torch
@@ -22,6 +20,7 @@ from transformers import (
 
 from pollice.catalogue.hub import HUB_PREFIX
 from pollice.models.pretrained.explaining import opening
+from pollice.models.pretrained.names import bundled
 from pollice.models.pretrained.safety import check_config
 from pollice.models.pretrained.sources import resolve_checkpoint
 
@@ -121,13 +120,6 @@ def to_json(anatomy: Anatomy) -> dict[str, Any]:
         },
         "key_value_bytes_per_token": anatomy.key_value_bytes,
     }
-
-
-@cache
-def bundled() -> Mapping[str, Mapping[str, Any]]:
-    """Return the configurations of architectures.toml."""
-    file = files("pollice.models.pretrained").joinpath("architectures.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 @cache
