@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pollice.cli.ending import Commands, exit_code_of, stopped_after
 from pollice.cli.options import (
     ABSTAIN,
     JSON,
@@ -22,6 +23,7 @@ from pollice.cli.options import (
     NEAR_DUPLICATES,
     OUT,
     OUTPUT,
+    RAW_CELLS,
     SET,
     probing,
     reading,
@@ -34,38 +36,19 @@ from pollice.cli.settings import (
     options_of,
     read_fields,
 )
-from pollice.errors import Interrupted, OptionError, PolliceError
+from pollice.errors import OptionError
 from pollice.system import processes
 
 if TYPE_CHECKING:
     from pollice.data.reading import ReadOptions
     from pollice.judging.results import Report
     from pollice.memory.footprint import Lengths
+    from pollice.predictions.table import Predictions
 
 
 def main() -> None:
     """Run the command line; a mistake of the user gives one sentence and exit code 2."""
-    try:
-        code = app.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except PolliceError as error:
-        _say(error)
-        code = error.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _say(error: PolliceError) -> None:
-    """Print an error; only the first of several processes says that all were interrupted."""
-    if isinstance(error, Interrupted):
-        if processes.is_first():
-            click.echo(str(error), err=True)
-        return
-    who = "" if processes.is_first() else f" in process {processes.number()}"
-    click.echo(f"Error{who}: {error}", err=True)
+    sys.exit(exit_code_of(app))
 
 
 def _working() -> AbstractContextManager[None]:
@@ -74,7 +57,9 @@ def _working() -> AbstractContextManager[None]:
     return working()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(version("pollice"), prog_name="pollice")
 def app() -> None:
     """Train, prompt and honestly compare language models as judges of opinions.
@@ -166,20 +151,20 @@ def _bytes(size: str | None) -> int | None:
 
 
 def _show(report: "Report", *, as_json: bool) -> None:
-    from rich.console import Console
-
+    from pollice.cli.terminal import Terminal
     from pollice.report import show, to_json
 
     if as_json:
         click.echo(json.dumps(to_json(report), indent=2, ensure_ascii=False))
     else:
-        show(report, Console())
+        show(report, Terminal())
 
 
 @app.command()
 @click.argument("predictor", type=click.Path(path_type=Path))
 @click.argument("file")
 @OUTPUT
+@RAW_CELLS
 @ABSTAIN
 @reading
 def predict(
@@ -192,7 +177,7 @@ def predict(
     """
     from pollice.data.reading import read_texts
     from pollice.judging.metrics import abstain, check_threshold
-    from pollice.predictions.files import check_output, write_predictions
+    from pollice.predictions.files import check_output, check_room, write_predictions
     from pollice.predictions.predict import predict as predict_texts
     from pollice.runs.predictors import load_predictor
     from pollice.system.folders import write_atomically
@@ -200,15 +185,28 @@ def predict(
     check_output(output, file)
     check_threshold(abstain_below)
     table = read_texts(file, _read_options(given))
+
+    def write(judged: "Predictions", path: Path) -> tuple[str | None, ...]:
+        labels = abstain(judged, abstain_below).predicted
+        raw = given["raw_cells"]
+        write_atomically(
+            path,
+            lambda file: write_predictions(judged, file, output.suffix, labels, raw_cells=raw),
+        )
+        return labels
+
+    def keep(judged: "Predictions", stop: KeyboardInterrupt) -> None:
+        part = output.with_name(f"{output.stem}.part{output.suffix}")
+        write(judged, part)
+        raise stopped_after(stop, len(judged), len(table), part) from stop
+
     with _working():
         loaded = load_predictor(_predictor_folder(predictor))
+        check_room(output, table.ids, loaded.label_names)
         known = table.gold is not None and set(table.gold) <= set(loaded.label_names)
         gold = [str(label) for label in table.gold or ()] if known else None
-        predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=gold)
-    labels = abstain(predictions, abstain_below).predicted
-    write_atomically(
-        output, lambda path: write_predictions(predictions, path, output.suffix, labels)
-    )
+        predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=gold, if_stopped=keep)
+    labels = write(predictions, output)
     cut = predictions.cut_rows or 0
     unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
     click.echo(f"{len(predictions):,} rows judged, {unsure}{cut:,} of them cut to fit: {output}")
@@ -244,6 +242,7 @@ def _predictor_folder(folder: Path) -> Path:
 @click.option("--seed", type=click.IntRange(0), default=0, help="Decides the calibrating texts.")
 @SET
 @OUTPUT
+@RAW_CELLS
 @reading
 def label(file: str, names: str, output: Path, uncertain_first: bool, **given: Any) -> None:
     """Label the texts of FILE when you have no labels, or only a few.
@@ -257,7 +256,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     option of prompt, such as prompt.label_words='{"bug": ["error", "crash"]}'.
     """
     from pollice.data.reading import read_dataset, read_texts
-    from pollice.predictions.files import check_output
+    from pollice.predictions.files import check_output, check_room
     from pollice.runs import labelling
     from pollice.system.folders import write_atomically
 
@@ -271,12 +270,17 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     known_reading = replace(reading, text_column=column)
     known = read_dataset(given["known"], known_reading) if given["known"] else None
     table = read_texts(file, replace(reading, label_column=None, label_names=None))
+    check_room(output, table.ids, label_names, table.texts)
     with _working():
         labelled = labelling.label_texts(table, label_names, options, known)
     write_atomically(
         output,
         lambda path: labelling.write_labelled(
-            labelled, path, output.suffix, uncertain_first=uncertain_first
+            labelled,
+            path,
+            output.suffix,
+            uncertain_first=uncertain_first,
+            raw_cells=given["raw_cells"],
         ),
     )
     click.echo(f"{len(labelled.texts):,} rows labelled: {output}")

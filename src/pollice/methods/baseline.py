@@ -96,6 +96,7 @@ class Baseline(PlannedMethod):
     """TF-IDF of words and word pairs, with logistic regression: what every other must beat."""
 
     predictor_type = BagOfWords
+    takes_weights = True
 
     ngrams: int = Field(default=2, ge=1, le=5)
     """The most words of a feature: 2 takes words and word pairs."""
@@ -121,6 +122,7 @@ class Baseline(PlannedMethod):
                 train.label_names,
                 validation=held_out,
                 strengths=_STRENGTHS,
+                weights=train.weights,
             )
             advance(len(train))
         return BagOfWords(vectorizer, head, train.label_names)
