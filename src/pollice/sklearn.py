@@ -77,7 +77,7 @@ class OpinionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                 if name not in usual or usual[name] != value
             }
         given = {name: value for name, value in params.items() if name not in _OWN}
-        known = [*_OWN, *_option_names(method)]
+        known = list(dict.fromkeys([*_OWN, *_option_names(method)]))
         for name in given:
             if name not in known:
                 raise OptionError(

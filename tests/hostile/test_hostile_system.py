@@ -202,7 +202,7 @@ def test_an_output_that_cannot_be_written_is_refused_first(
         ),
         pytest.param(
             "x" * 300,
-            f"Expected to use {'x' * 300}, but {REFUSED[errno.ENAMETOOLONG]}.",
+            f"Expected to use {'x' * 300}/experiment.toml, but {REFUSED[errno.ENAMETOOLONG]}.",
             id="too-long-a-name",
         ),
         pytest.param(

@@ -47,6 +47,9 @@ class PlainStream:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
+        # click writes to the bytes below a stream that says it is ASCII, and so past the filter.
+        if name == "buffer":
+            raise AttributeError(name)
         return getattr(self.behind, name)
 
 

@@ -128,7 +128,9 @@ class Predictions:
                 "predictions.parquet of a run."
             )
         try:
-            table = pq.read_table(path)
+            # Not `read_table`, which takes NAME=VALUE in the path for a column.
+            with pq.ParquetFile(path) as file:
+                table = file.read()
         except (OSError, pa.ArrowException) as error:
             raise PredictionsError(
                 f"Expected a Parquet predictions table, but {path} cannot be read as one "
