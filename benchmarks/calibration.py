@@ -59,7 +59,10 @@ def _study(checkpoint: str, source: str, shots: int, given: argparse.Namespace) 
     dataset = read_dataset(source)
     rest = max(2 * len(dataset.label_names), shots)
     parts = split(
-        dataset, SplitOptions(train_rows=rest, validation_rows=2, test_rows=given.pool, seed=100)
+        dataset,
+        SplitOptions(
+            train_rows=rest, validation_rows=2, test_rows=given.pool, balanced=True, seed=100
+        ),
     )
     method = Prompt(checkpoint=checkpoint, shots=shots, calibration_texts=0)
     pool = parts.test

@@ -74,7 +74,9 @@ def measure(job: Json) -> Json:
     experiment = Experiment(
         data=DataSource(source=job["data"], limit=3 * rows),
         methods={job["method"]: options},
-        split=SplitOptions(train_rows=rows, validation_rows=rows // 4 * 2, test_rows=rows),
+        split=SplitOptions(
+            train_rows=rows, validation_rows=rows // 4 * 2, test_rows=rows, balanced=True
+        ),
     )
     memory = read_size(job["memory"]) if job["memory"] else None
     with tempfile.TemporaryDirectory() as home:

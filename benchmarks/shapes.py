@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from pollice.data.dataset import Dataset
 from pollice.models.causal.questions import default_template
-from pollice.models.pretrained.architecture import bundled
+from pollice.models.pretrained.names import bundled
 
 FILLERS = [f"word{number}" for number in range(200)]
 TINY = {

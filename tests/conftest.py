@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +60,17 @@ def opinion_rows(rows: int = 120) -> list[tuple[str, str]]:
         draw.shuffle(words)
         pairs.append((" ".join(words), label))
     return pairs
+
+
+def imported_after(code: str) -> set[str]:
+    """Return the top-level packages that a fresh Python has imported after ``code``."""
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print('\\n' + ' '.join(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in ended.stdout.splitlines()[-1].split()}
 
 
 @pytest.fixture

@@ -1,24 +1,12 @@
 """The names that others build on, and how little it costs to look at them."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import pollice
-
-
-def imported_by(code: str) -> set[str]:
-    """Return the top-level packages that a fresh Python has imported after ``code``."""
-    ended = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print('\\n' + ' '.join(sys.modules))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return {name.partition(".")[0] for name in ended.stdout.splitlines()[-1].split()}
+from conftest import imported_after
 
 
 def test_all_is_sorted() -> None:
@@ -42,6 +30,13 @@ def test_type_checkers_see_the_same_names() -> None:
     assert declared == {name: f"pollice.{home}" for name, home in pollice._HOMES.items()}
 
 
+def test_dir_shows_the_public_names() -> None:
+    """Though each is imported only when it is used."""
+    code = "import pollice; assert {'compare', 'read_dataset'} <= set(dir(pollice))"
+    assert "pydantic" not in imported_after(code)
+    assert set(pollice.__all__) <= set(dir(pollice))
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"^module 'pollice' has no attribute 'predcit'$"):
         pollice.predcit  # noqa: B018  # the access is what is tested
@@ -49,14 +44,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_the_package_alone_imports_nothing_heavy() -> None:
     heavy = {"numpy", "pyarrow", "pydantic", "sklearn", "scipy", "torch", "transformers", "rich"}
-    assert not heavy & imported_by("import pollice")
+    assert not heavy & imported_after("import pollice")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     heavy = {"numpy", "pyarrow", "pydantic", "sklearn", "scipy", "torch", "transformers"}
     code = f"from pollice.cli.commands import app\napp.main({arguments}, standalone_mode=False)"
-    assert not heavy & imported_by(code)
+    assert not heavy & imported_after(code)
 
 
 def test_a_comparison_without_models_imports_no_torch(opinions: Path, tmp_path: Path) -> None:
@@ -67,6 +62,6 @@ def test_a_comparison_without_models_imports_no_torch(opinions: Path, tmp_path: 
         "from pathlib import Path\n"
         f"pollice.run_experiment(experiment, Path({str(tmp_path / 'run')!r}))"
     )
-    found = imported_by(code)
+    found = imported_after(code)
     assert "numpy" in found
     assert not {"torch", "transformers"} & found

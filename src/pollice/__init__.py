@@ -72,3 +72,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'pollice' has no attribute {name!r}")
     return getattr(import_module(f"pollice.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Name the public names as well, which are imported only when they are used."""
+    return sorted({*globals(), *__all__})

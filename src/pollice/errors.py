@@ -91,3 +91,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """Return a number with its noun, such as ``"1 row"`` or ``"2,500 rows"``.
+
+    Args:
+        number: How many there are.
+        one: The noun, and what follows it, for exactly one.
+        several: The same for any other number; None: the noun with an s.
+    """
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"

@@ -220,14 +220,16 @@ def test_an_unknown_source() -> None:
         (
             "words,label\na,1\n",
             ReadOptions(),
-            "Expected a text column named text, review, content, sentence, comment in {source}, "
-            "but its columns are words, label. Give the name of the text column.",
+            "Expected a text column named text, review, content, sentence, comment or alike in "
+            "{source}, but its columns are words, label. Name it with --text-column (in "
+            "Python: text_column).",
         ),
         (
             "words,mark\na,1\n",
             ReadOptions(text_column="words"),
-            "Expected a label column named label, sentiment, category, class, polarity, rating "
-            "in {source}, but its columns are words, mark. Give the name of the label column.",
+            "Expected a label column named label, sentiment, category, class, polarity or alike "
+            "in {source}, but its columns are words, mark. Name it with --label-column (in "
+            "Python: label_column).",
         ),
         (
             "text,label\na,1\nb,1\n",

@@ -62,8 +62,34 @@ def test_the_seed_decides() -> None:
     assert split(SKEWED).test.ids != split(SKEWED, SplitOptions(seed=1)).test.ids
 
 
-def test_counts_are_balanced_over_the_labels() -> None:
-    result = split(SKEWED, SplitOptions(train_rows=61, validation_rows=20, test_rows=40))
+COUNTS: dict[str, Any] = {"train_rows": 61, "validation_rows": 20, "test_rows": 40}
+
+
+def test_counts_have_the_labels_as_common_as_they_are() -> None:
+    """SKEWED has two of neg for each of pos."""
+    assert counts(split(SKEWED, SplitOptions(**COUNTS))) == [
+        {"neg": 41, "pos": 20},
+        {"neg": 13, "pos": 7},
+        {"neg": 27, "pos": 13},
+    ]
+
+
+def test_a_count_leaves_a_rare_label_to_the_sides_still_to_come() -> None:
+    """Its share of the test rows would be all three of its texts, or two."""
+    dataset = dataset_of(["a"] * 57 + ["rare"] * 3)
+    for rows in (30, 50, 55):
+        result = split(dataset, SplitOptions(test_rows=rows))
+        assert [side["rare"] for side in counts(result)] == [1, 1, 1]
+        assert len(result.test) == rows
+
+
+def test_every_row_can_be_asked_for() -> None:
+    result = split(SKEWED, SplitOptions(train_rows=200, validation_rows=40, test_rows=60))
+    assert [len(side) for side in sides(result)] == [200, 40, 60]
+
+
+def test_counts_are_balanced_over_the_labels_where_that_is_asked() -> None:
+    result = split(SKEWED, SplitOptions(balanced=True, **COUNTS))
     assert counts(result) == [
         {"neg": 31, "pos": 30},
         {"neg": 10, "pos": 10},
@@ -333,14 +359,20 @@ def test_a_count_below_the_labels() -> None:
 
 def test_fewer_rows_than_asked() -> None:
     fails(
-        "Expected 220 rows for train, the same number of each label, but there are only 190 "
+        "Expected 220 rows for train, the same number of each label, but found only 190 "
         "different texts: 110 'neg', 80 'pos'. Ask for fewer rows.",
         SKEWED,
         train_rows=220,
+        balanced=True,
     )
     fails(
-        "Expected 10 rows for train, the same number of each label, but there are only 0 "
-        "different texts: none. Ask for fewer rows.",
+        "Expected 310 rows for test, but found only 300 different texts: 200 'neg', 100 'pos'. "
+        "Ask for fewer rows.",
+        SKEWED,
+        test_rows=310,
+    )
+    fails(
+        "Expected 10 rows for train, but found only 0 different texts: none. Ask for fewer rows.",
         dataset_of(["a", "b"] * 10),
         train_rows=10,
         test_rows=20,
@@ -356,7 +388,7 @@ def test_a_count_is_of_different_texts() -> None:
     assert counts(result)[2] == {"a": 3, "b": 3}
     assert len(set(result.test.texts)) == 6
     fails(
-        "Expected 22 rows for test, the same number of each label, but there are only 20 "
+        "Expected 22 rows for test, but found only 20 "
         "different texts: 10 'a', 10 'b'. Ask for fewer rows.",
         dataset_of(["a", "a", "a", "b", "b", "b", "b", "a"] * 10, texts),
         test_rows=22,

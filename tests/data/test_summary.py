@@ -1,7 +1,13 @@
 """What to know of a data set before learning from it."""
 
-from pollice.data.dataset import Dataset
-from pollice.data.summary import count_contradictory, find_repeated, summarize
+from pollice.data.dataset import Dataset, TextTable
+from pollice.data.summary import (
+    TextsSummary,
+    count_contradictory,
+    find_repeated,
+    summarize,
+    summarize_texts,
+)
 
 LONG = " ".join(f"word{number}" for number in range(40))
 
@@ -49,3 +55,22 @@ def test_texts_of_more_than_two_percent_are_named() -> None:
 
 def test_texts_with_several_labels_are_counted() -> None:
     assert count_contradictory(["a", "b", "a", "a", "b"], [0, 0, 2, 2, 4]) == 1
+
+
+def test_texts_without_labels_are_counted() -> None:
+    texts = ("so good", "so good", "", "\u043e\u0447\u0435\u043d\u044c", "\u597d", ":)")
+    table = TextTable(ids=tuple("abcdef"), texts=texts, gold=None)
+    assert summarize_texts(table) == TextsSummary(
+        rows=6,
+        empty=1,
+        words={"p5": 1, "p50": 1, "p95": 2, "max": 2},
+        exact_duplicates=1,
+        near_duplicates=0,
+        scripts={"latin": 2, "cyrillic": 1, "cjk": 1, "no letters": 1},
+        examples=texts[:2] + texts[3:4],
+    )
+
+
+def test_a_file_of_empty_texts_has_no_words() -> None:
+    found = summarize_texts(TextTable(ids=("a",), texts=("",), gold=None))
+    assert (found.empty, found.words["max"], found.scripts) == (1, 0, {})

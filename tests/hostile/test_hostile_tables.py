@@ -174,8 +174,8 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["/dev/zero", "."], ids=["device", "folder"])
 def test_what_is_no_file_is_not_read(place: str) -> None:
     assert refusal(Path(place)) == (
-        f"Expected a Parquet predictions table, but {place} is no file. Name the "
-        "predictions.parquet of a run."
+        f"Expected a predictions table, but {place} is no file. Name the predictions.parquet of a "
+        "run."
     )
 
 

@@ -21,8 +21,9 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     ),
     "columns.csv": (
         b"a,b\n1,2\n",
-        "Expected a text column named text, review, content, sentence, comment in columns.csv, but "
-        "its columns are a, b. Give the name of the text column.",
+        "Expected a text column named text, review, content, sentence, comment or alike in "
+        "columns.csv, but its columns are a, b. Name it with --text-column (in Python: "
+        "text_column).",
     ),
     "one.csv": (
         TABLE.replace("neg", "pos").encode(),
@@ -95,8 +96,8 @@ BAD_COMMANDS: dict[str, str] = {
         "Did you mean 'text'?"
     ),
     "compare --data data.csv --train-rows 1000": (
-        "Expected 1000 rows for train, the same number of each label, but there are only 48 "
-        "different texts: 24 'neg', 24 'pos'. Ask for fewer rows."
+        "Expected 1,000 rows for train, but found only 48 different texts: 24 'neg', 24 'pos'. "
+        "Ask for fewer rows."
     ),
     "compare --data data.csv --test unseen.csv": (
         "Expected training rows of every label, but only the test part has the label 'mixed'. "
@@ -163,8 +164,8 @@ BAD_COMMANDS: dict[str, str] = {
         "Name another output."
     ),
     "evaluate data.csv": (
-        "Expected a Parquet predictions table, but data.csv cannot be read as one (ArrowInvalid). "
-        "Name the predictions.parquet of a run."
+        "A predictions table needs the column id and a column probability:LABEL for each of two "
+        "labels or more, but data.csv has: text, label."
     ),
     "evaluate a/predictions.parquet b/a/predictions.parquet": (
         "Expected a name of its own for everything compared, but the command gives 'a' 2 times. "
@@ -230,6 +231,12 @@ BAD_EXPERIMENTS = [
         "interpret input.",
     ),
     (BASELINE, "Expected data.source in plan.toml, but it is not set."),
+    (
+        f'[daat]\nsource = "data.csv"\n{BASELINE}',
+        "plan.toml sets daat, but there is no such field. Did you mean 'data'? The fields are: "
+        "data, methods, split, seed, abstain_below, canary, attack. Expected data.source in "
+        "plan.toml, but it is not set.",
+    ),
     (
         f'data = "data.csv"\n{BASELINE}',
         "Expected a table of options for data in the experiment, but found 'data.csv'. "

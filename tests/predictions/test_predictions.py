@@ -311,7 +311,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
+    path = tmp_path / "table.parquet"
     path.write_text("id,probability:a,probability:b\n1,0.5,0.5\n")
     assert read_sentence(path) == (
         f"Expected a Parquet predictions table, but {path} cannot be read as one "

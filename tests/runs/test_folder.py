@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from pollice.errors import RunError
-from pollice.runs.folder import RunFolder, WorkFolder, lock_folder, unclaim_folder
+from pollice.runs.claims import lock_folder, unclaim_folder
+from pollice.runs.folder import RunFolder, WorkFolder
 from pollice.runs.sharing import FirstProcess, leave, wait_for_leaving
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from pollice.runs.folder import lock_folder
+from pollice.runs.claims import lock_folder
 
 with lock_folder(Path(sys.argv[1])):
     print("working", flush=True)
@@ -148,7 +149,7 @@ def test_the_first_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_types_of_a_run_need_no_page_and_no_statistics() -> None:
     """What reads a run's folder starts fast: the service does it at its start."""
-    code = "import sys, pollice.runs.folder; print(*sys.modules)"
+    code = "import sys, pollice.runs.claims; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in ended.stdout.split()}
     assert "pollice" in loaded

@@ -46,10 +46,10 @@ def test_every_text_is_labelled_without_labels(checkpoint: str) -> None:
     assert labelled.predictions.label_names == LABELS
     assert labelled.facts["calibration"] == "batch"
     assert sentence(labelled, 0) == (
-        "Calibrated without labels (batch). Check by hand the rows that the column check names, "
-        "random and uncertain ones, and save them as a file: from 16 more known labels on, --known "
-        "FILE learns from them where that is better."
+        "Calibrated without labels (batch). The file has only 8 rows: check all of them by hand, "
+        "since --known FILE learns from 16 labels on."
     )
+    assert sorted(labelled.to_check.values()) == ["random"] * 4 + ["uncertain"] * 4
 
 
 def test_the_most_uncertain_come_first(checkpoint: str) -> None:
@@ -81,6 +81,11 @@ def test_random_and_uncertain_rows_are_named_for_checking(checkpoint: str) -> No
     rows = tiny.opinions(60)
     texts = TextTable(ids=rows.ids, texts=rows.texts, gold=None)
     labelled = label_texts(texts, LABELS, {"checkpoint": checkpoint}, rows.take(range(5)))
+    assert sentence(labelled, 15) == (
+        "Calibrated without labels (batch). Check by hand the rows that the column check names, "
+        "random and uncertain ones, and save them as a file: from 1 more known label on, --known "
+        "FILE learns from them where that is better."
+    )
     named = labelled.to_check
     assert sorted(named.values()) == ["random"] * 10 + ["uncertain"] * 10
     assert not set(named) & set(labelled.by_hand)

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from pollice.catalogue.entries import Entry
 from pollice.cli.terminal import Terminal
-from pollice.data.summary import DatasetSummary
-from pollice.errors import OptionError
-from pollice.methods import find_method, method_names, method_options
+from pollice.data.summary import DatasetSummary, TextsSummary
+from pollice.errors import counted
+from pollice.methods import find_method, method_names, method_options, method_summary
 from pollice.system.plain_text import one_line
 
 if TYPE_CHECKING:
@@ -27,35 +27,68 @@ _MEGABYTE = 1_000_000
 def show_summary(source: str, summary: DatasetSummary) -> None:
     """Print what to know of a data set before learning from it."""
     console = Terminal()
-    console.print(f"[bold]{escape(one_line(source))}[/]: {summary.rows:,} labelled rows")
+    console.print(f"[bold]{escape(one_line(source))}[/]: {counted(summary.rows, 'labelled row')}")
     for reason, rows in summary.dropped.items():
-        console.print(f"  left out: {rows:,} rows ({escape(one_line(reason))})")
+        console.print(f"  left out: {counted(rows, 'row')} ({escape(one_line(reason))})")
     words = summary.words
     console.print(
         f"  words in a text: {words['p5']:,} to {words['p95']:,} (5th to 95th percentile), "
         f"median {words['p50']:,}, longest {words['max']:,}"
     )
     console.print(
-        f"  repeats: {summary.exact_duplicates:,} exact and {summary.near_duplicates:,} near "
-        "duplicates; a split takes each text once, and its copies never fall on another side"
+        f"  repeats: {summary.exact_duplicates:,} exact and "
+        f"{counted(summary.near_duplicates, 'near duplicate')}; a split takes each text "
+        "once, and its copies never fall on another side"
     )
     if summary.contradictory_texts:
         console.print(
-            f"  {summary.contradictory_texts:,} texts have copies with different labels; a split "
-            "takes the commonest of them"
+            f"  {counted(summary.contradictory_texts, 'text has', 'texts have')} copies with "
+            "different labels; a split takes the commonest of them"
         )
     for text, labels in list(summary.repeated_texts.items())[:_SHOWN_REPEATED]:
         rows = sum(labels.values())
         found = ", ".join(f"{one_line(label)} {count:,}" for label, count in labels.items())
-        line = f"  often: {_short(text)} ({rows:,} rows, {rows / summary.rows:.1%}: {found})"
+        line = (
+            f"  often: {_short(text)} ({counted(rows, 'row')}, {rows / summary.rows:.1%}: {found})"
+        )
         console.print(escape(line), highlight=False)
     if len(summary.repeated_texts) > _SHOWN_REPEATED:
-        console.print(f"  and {len(summary.repeated_texts) - _SHOWN_REPEATED:,} texts more")
+        console.print(
+            f"  and {counted(len(summary.repeated_texts) - _SHOWN_REPEATED, 'text')} more"
+        )
     for label, rows in summary.labels.items():
-        share = f"{rows:,} rows ({rows / summary.rows:.1%})"
+        share = f"{counted(rows, 'row')} ({rows / summary.rows:.1%})"
         console.print(f"\n[bold]{escape(one_line(label))}[/]: {share}")
         for text in summary.examples[label]:
             console.print(f"  · {escape(_short(text))}", highlight=False)
+
+
+def show_texts(source: str, summary: TextsSummary) -> None:
+    """Print what to know of texts without labels, and how to go on."""
+    console = Terminal()
+    console.print(
+        f"[bold]{escape(one_line(source))}[/]: {counted(summary.rows, 'text')} without labels, "
+        f"{summary.empty:,} of them empty"
+    )
+    words = summary.words
+    console.print(
+        f"  words in a text: {words['p5']:,} to {words['p95']:,} (5th to 95th percentile), "
+        f"median {words['p50']:,}, longest {words['max']:,}"
+    )
+    console.print(
+        f"  repeats: {summary.exact_duplicates:,} exact and "
+        f"{counted(summary.near_duplicates, 'near duplicate')}"
+    )
+    scripts = ", ".join(f"{name} {texts:,}" for name, texts in summary.scripts.items())
+    console.print(f"  mostly in the script: {scripts or 'none'}")
+    for text in summary.examples:
+        console.print(f"  · {escape(_short(text))}", highlight=False)
+    line = (
+        "\nNo column of labels was found. If there is one, name it with --label-column. If there "
+        f"is none, pollice gives labels: pollice label {one_line(source)} --labels "
+        "negative,positive -o labelled.csv"
+    )
+    console.print(escape(line), highlight=False)
 
 
 def _short(text: str) -> str:
@@ -78,7 +111,7 @@ def show_methods() -> None:
     """Print every method with one line on what it does."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for name in method_names():
-        table.add_row(f"[bold]{name}[/]", escape(_line_or_lack(name)))
+        table.add_row(f"[bold]{name}[/]", escape(method_summary(name)))
     console = Terminal()
     console.print(table)
     console.print("\nOptions and their defaults: pollice methods NAME", highlight=False)
@@ -88,7 +121,7 @@ def show_method(name: str) -> None:
     """Print a method's options with their types, defaults and meaning."""
     console = Terminal()
     find_method(name)
-    console.print(f"[bold]{name}[/]: {escape(_first_line(name))}\n")
+    console.print(f"[bold]{name}[/]: {escape(method_summary(name))}\n")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("option", "default", "what it does"):
         table.add_column(column, overflow="fold")
@@ -99,18 +132,6 @@ def show_method(name: str) -> None:
         )
     console.print(table)
     console.print(f"\nSet one with: --set {name}.option=value", highlight=False)
-
-
-def _line_or_lack(name: str) -> str:
-    """Return what a method does, or what it lacks where it cannot be loaded."""
-    try:
-        return _first_line(name)
-    except OptionError as error:
-        return str(error)
-
-
-def _first_line(name: str) -> str:
-    return (find_method(name).__doc__ or "").strip().splitlines()[0]
 
 
 def show_anatomy(anatomy: "Anatomy") -> None:

@@ -67,11 +67,14 @@ def splitting(command: Command) -> Command:
             click.option("--data", "source", help="A file, folder, catalogue name or hub:NAME."),
             click.option("--test", "test", help="Another source, for the test rows."),
             click.option("--limit", type=click.IntRange(1), help="Use a sample of N rows."),
-            click.option("--train-rows", type=click.IntRange(1), help="Balanced training rows."),
+            click.option("--train-rows", type=click.IntRange(1), help="Rows for training."),
+            click.option("--validation-rows", type=click.IntRange(1), help="Rows for validation."),
+            click.option("--test-rows", type=click.IntRange(1), help="Rows for testing."),
             click.option(
-                "--validation-rows", type=click.IntRange(1), help="Balanced validation rows."
+                "--balanced/--natural",
+                default=None,
+                help="Whether such counts of rows have each label equally often [default: no].",
             ),
-            click.option("--test-rows", type=click.IntRange(1), help="Balanced test rows."),
             NEAR_DUPLICATES,
             click.option(
                 "--seed", type=click.IntRange(0), help="For the split and the methods [default: 0]."

@@ -26,7 +26,7 @@ from rich.text import Text
 
 from pollice.cli.terminal import Terminal
 from pollice.system.processes import is_first
-from pollice.system.progress import Advance, listening
+from pollice.system.progress import Advance, listening, stage
 
 _SECONDS_A_LINE = 30.0
 
@@ -117,6 +117,14 @@ def working() -> Iterator[None]:
             yield
     finally:
         logger.removeHandler(handler)
+
+
+@contextmanager
+def waiting(description: str) -> Iterator[None]:
+    """Show that one piece of work goes on that cannot say how far it is, such as an import."""
+    with working(), stage(description, 1, "steps") as advance:
+        yield
+        advance(1)
 
 
 class _ConsoleHandler(logging.Handler):

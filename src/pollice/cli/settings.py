@@ -10,10 +10,14 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pollice.errors import OptionError, did_you_mean
 
+if TYPE_CHECKING:
+    from pollice.data.reading import ReadOptions
+
+_SPLITTING = ("train_rows", "validation_rows", "test_rows", "balanced", "near_duplicates")
 _USUAL_METHODS = ("baseline", "features", "finetune", "prompt")
 
 
@@ -39,11 +43,7 @@ def content_of(
         data["limit"] = given["limit"]
     _table(data, "read").update(read_fields(given))
     _table(content, "split").update(
-        {
-            key: given[key]
-            for key in ("train_rows", "validation_rows", "test_rows", "near_duplicates")
-            if given[key] is not None
-        }
+        {key: given[key] for key in _SPLITTING if given[key] is not None}
     )
     for key in ("seed", "abstain_below"):
         if given[key] is not None:
@@ -137,6 +137,20 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return {"none": None}.get(text.lower(), text)
+
+
+def bytes_of(size: str | None) -> int | None:
+    """Return the bytes that a size such as ``15GiB`` names; None: no size is given."""
+    from pollice.memory.planner import read_size
+
+    return None if size is None else read_size(size)
+
+
+def read_options(given: Mapping[str, Any]) -> "ReadOptions":
+    """Return how a source is read, from the command's options."""
+    from pollice.data.reading import ReadOptions
+
+    return ReadOptions(**read_fields(given))
 
 
 def read_fields(given: Mapping[str, Any]) -> dict[str, Any]:

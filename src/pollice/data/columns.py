@@ -10,7 +10,9 @@ from pathlib import Path
 from pollice.data.formats.columns import Columns, find_column
 from pollice.errors import DataError, did_you_mean
 
-TEXT_COLUMNS = ("text", "review", "content", "sentence", "comment")
+_USUAL_TEXTS = "text review content sentence comment comments answer opinion response feedback"
+_USUAL_TEXTS += " verbatim message body tweet reviews answers opinions responses messages"
+TEXT_COLUMNS = tuple(_USUAL_TEXTS.split())
 LABEL_COLUMNS = ("label", "sentiment", "category", "class", "polarity", "rating")
 ID_COLUMNS = ("id",)
 SPLIT_COLUMNS = ("split",)
@@ -18,6 +20,8 @@ PART_NAMES = dict.fromkeys(("train", "training"), "train")
 PART_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
 PART_NAMES |= dict.fromkeys(("test", "testing"), "test")
 """What sources call their parts, and what pollice calls them."""
+
+_SHOWN_NAMES = 5  # usual names of a column, in an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +68,9 @@ def find_columns(
             )
         elif needed:
             raise DataError(
-                f"Expected a {role} column named {', '.join(usual)} in {path}, but its columns "
-                f"are {', '.join(names)}. Give the name of the {role} column."
+                f"Expected a {role} column named {', '.join(usual[:_SHOWN_NAMES])} or alike in "
+                f"{path}, but its columns are {', '.join(names)}. Name it with --{role}-column "
+                f"(in Python: {role}_column)."
             )
     return found
 

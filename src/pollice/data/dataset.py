@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pollice.errors import DataError
+from pollice.errors import DataError, counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,9 @@ class Dataset:
         for name in ("texts", "labels", "parts", "weights"):
             column = getattr(self, name)
             if column is not None and len(column) != rows:
-                raise DataError(f"{name} must have {rows} rows like ids, not {len(column)}.")
+                raise DataError(
+                    f"{name} must have {counted(rows, 'row')} like ids, not {len(column)}."
+                )
         if len(set(self.ids)) != rows:
             twice = Counter(self.ids).most_common(1)[0][0]
             raise DataError(f"Every id must be unique, but {twice!r} stands on several rows.")

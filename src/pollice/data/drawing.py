@@ -6,11 +6,11 @@ Knows nothing about parts that a source gives, and nothing about what makes two 
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pollice.errors import SplitError
+from pollice.errors import SplitError, counted
 
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
@@ -18,12 +18,14 @@ SIDES: tuple[Side, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
-    """How rows are shared out: by shares, which keep the balance of the labels, or by counts.
+    """How rows are shared out: by shares or by counts, both with the labels as common as they are.
 
     Copies of a text count once. A share is kept label by label: a side has a label's texts in
-    proportion, give or take one, and at least one. A count is of rows in all, the same number of
-    each label. What the counts leave is shared in the proportion of the other sides' shares; only,
-    validation grows with ``train_rows``.
+    proportion, give or take one, and at least one. A count is of rows in all, shared out over the
+    labels in proportion, at least one each, and so that one text of each is left for each side
+    that is still to come, if there are enough; if ``balanced``, the same number of each label. What
+    the counts leave is shared in the proportion of the other sides' shares; only, validation grows
+    with ``train_rows``.
 
     Raises:
         SplitError: the shares do not sum to 1, or a share or a count is out of its range.
@@ -35,6 +37,8 @@ class SplitOptions:
     train_rows: int | None = None
     validation_rows: int | None = None
     test_rows: int | None = None
+    balanced: bool = False
+    """Whether a count draws the same number of each label, and not as many as there are."""
     seed: int = 0
     near_duplicates: bool = True
     """Whether near duplicates stay on one side, as exact duplicates always do."""
@@ -80,6 +84,27 @@ def share_out(sizes: Sequence[int], rows: int) -> list[int]:
     return quotas
 
 
+def share_within(sizes: Sequence[int], rows: int, later: int) -> list[int]:
+    """Share ``rows`` out in proportion, and leave one of each size for each of ``later`` sides.
+
+    Where a size is too small for that, it gives one; where all are, nothing is left.
+
+    Args:
+        sizes: How many there are of each label.
+        rows: How many to take of all, from the number of labels to the sum of the sizes.
+        later: How many sides are still to come.
+    """
+    room = [max(1, size - later) for size in sizes]
+    if sum(room) < rows:
+        room = list(sizes)
+    quotas = [min(quota, most) for quota, most in zip(share_out(sizes, rows), room, strict=True)]
+    total = sum(sizes)
+    for _ in range(rows - sum(quotas)):
+        places = [place for place in range(len(sizes)) if quotas[place] < room[place]]
+        quotas[min(places, key=lambda place: quotas[place] * total - rows * sizes[place])] += 1
+    return quotas
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
     """Draws rows for each side, its share or count of every label, from rows in drawing order."""
@@ -107,7 +132,8 @@ class Drawing:
             labels = sorted(self.count(pools[side] if side in given else pools["train"]))
             asked = self.asked(side, len(labels), side in given)
             if asked is not None:
-                drawn[side] = self.take(rows, _balanced(side, asked, labels))
+                later = 0 if side in given else self.count_later(side, given)
+                drawn[side] = self.take(rows, self.quotas(side, asked, labels, rows, later))
                 self.check_count(side, asked, drawn[side])
             elif side in given:
                 drawn[side] = list(given[side])
@@ -128,6 +154,34 @@ class Drawing:
             return ("test", "train", "validation")
         return ("test", "validation", "train")
 
+    def count_later(self, side: Side, given: Collection[Side]) -> int:
+        """Return how many sides are drawn after this one from the same rows."""
+        order = self.order()
+        after = order[order.index(side) + 1 :]
+        return sum(other not in given and self.wanted(other) for other in after)
+
+    def quotas(
+        self, side: Side, asked: int, labels: Sequence[str], rows: Sequence[int], later: int
+    ) -> dict[str, int]:
+        """Return how many rows of each label make a count.
+
+        Raises:
+            SplitError: the count is too small for one row of each label.
+        """
+        if 0 < asked < len(labels):
+            raise SplitError(
+                f"{side}_rows must be at least {len(labels)}, one for each label, not {asked}."
+            )
+        sizes = self.count(rows)
+        there = [label for label in labels if sizes[label]]
+        if self.options.balanced or not asked:
+            each, extra = divmod(asked, len(labels))
+            return {label: each + (place < extra) for place, label in enumerate(labels)}
+        if asked >= sum(sizes.values()) or asked < len(there):
+            return dict(sizes)
+        quotas = share_within([sizes[label] for label in there], asked, later)
+        return dict(zip(there, quotas, strict=True))
+
     def wanted(self, side: Side) -> bool:
         """Tell whether a side is to have rows."""
         rows = getattr(self.options, f"{side}_rows")
@@ -143,7 +197,7 @@ class Drawing:
         rows: int | None = getattr(options, f"{side}_rows")
         if rows is None and side == "validation" and not given and options.train_rows is not None:
             share = options.validation / options.train
-            # One of each label at least: `_balanced` must not refuse a number that nobody set.
+            # One of each label at least: `quotas` must not refuse a number that nobody set.
             rows = max(labels, round(options.train_rows * share)) if share else 0
         return rows
 
@@ -170,17 +224,9 @@ class Drawing:
         """Refuse a count that the texts do not make."""
         if len(drawn) < asked:
             counts = self.count(drawn)
+            kind = ", the same number of each label" if self.options.balanced else ""
             found = ", ".join(f"{counts[label]} {label!r}" for label in sorted(counts))
             raise SplitError(
-                f"Expected {asked} rows for {side}, the same number of each label, but there are "
-                f"only {len(drawn)} different texts: {found or 'none'}. Ask for fewer rows."
+                f"Expected {counted(asked, 'row')} for {side}{kind}, but found only "
+                f"{counted(len(drawn), 'different text')}: {found or 'none'}. Ask for fewer rows."
             )
-
-
-def _balanced(side: Side, rows: int, labels: Sequence[str]) -> dict[str, int]:
-    if 0 < rows < len(labels):
-        raise SplitError(
-            f"{side}_rows must be at least {len(labels)}, one for each label, not {rows}."
-        )
-    each, extra = divmod(rows, len(labels))
-    return {label: each + (place < extra) for place, label in enumerate(labels)}

@@ -14,7 +14,7 @@ from pollice.data.drawing import Drawing, Side, draw_hash, share_out
 from pollice.data.drawing import SplitOptions as SplitOptions
 from pollice.data.duplicates import Duplicates, find_duplicates
 from pollice.data.summary import count_contradictory, find_repeated
-from pollice.errors import SplitError, did_you_mean
+from pollice.errors import SplitError, counted, did_you_mean
 
 DRAWING = 2
 """Rises whenever the same rows and seed give other sides; 1 shuffled by the order of the file."""
@@ -115,8 +115,8 @@ def sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
         strata[part, label].append((draw_hash("sample", seed, content), row))
     if rows < len(strata):
         raise SplitError(
-            f"A sample must have at least {len(strata)} rows, one for each label of each part, "
-            f"not {rows}."
+            f"A sample must have at least {counted(len(strata), 'row')}, one for each label of "
+            f"each part, not {rows}."
         )
     names = sorted(strata)
     quotas = share_out([len(strata[name]) for name in names], rows)
@@ -271,7 +271,8 @@ def _check_every_label(
         why = ", ".join(f"{lost_rows} {reason}" for reason, lost_rows in lost.items() if lost_rows)
         found = ", ".join(f"{count[label]} for {side}" for side, count in counts.items())
         raise SplitError(
-            f"Expected rows of every label on every side, but the {rows} rows of the label "
-            f"{label!r}{f' ({why})' if why else ''} give {found}. "
+            f"Expected rows of every label on every side, but the {counted(rows, 'row')} of the "
+            f"label {label!r}{f' ({why})' if why else ''} {'gives' if rows == 1 else 'give'} "
+            f"{found}. "
             "Add rows of it or leave the label out."
         )

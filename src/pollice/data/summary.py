@@ -3,16 +3,18 @@
 Knows nothing about splits.
 """
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pollice.data.dataset import Dataset
+from pollice.data.dataset import Dataset, TextTable
 from pollice.data.duplicates import find_duplicates
 
 _EXAMPLES = 3
+_LOOKED_AT = 200  # so many characters of a text tell its script
 _REPEATED_SHARE = 0.02
 
 
@@ -35,9 +37,55 @@ class DatasetSummary:
     """The first three texts of each label."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextsSummary:
+    """What to know of texts that have no labels."""
+
+    rows: int
+    empty: int
+    """Rows without a text."""
+    words: Mapping[str, int]
+    """How many words a text has: the percentiles ``p5``, ``p50`` and ``p95``, and ``max``."""
+    exact_duplicates: int
+    near_duplicates: int
+    scripts: Mapping[str, int]
+    """How many texts are mostly in a script, such as ``latin`` or ``cjk``; the commonest first."""
+    examples: tuple[str, ...]
+    """The first three texts."""
+
+
+def summarize_texts(table: TextTable, *, near_duplicates: bool = True) -> TextsSummary:
+    """Count the words, duplicates and scripts of texts without labels."""
+    texts = [text for text in table.texts if text]
+    duplicates = find_duplicates(texts, near=near_duplicates)
+    scripts = Counter(_script(text) for text in texts)
+    return TextsSummary(
+        rows=len(table.texts),
+        empty=len(table.texts) - len(texts),
+        words=_words(texts),
+        exact_duplicates=duplicates.exact,
+        near_duplicates=duplicates.near,
+        scripts=dict(scripts.most_common()),
+        examples=tuple(texts[:_EXAMPLES]),
+    )
+
+
+def _script(text: str) -> str:
+    """Return the script of most of a text's letters, by the first word of their Unicode names."""
+    names = (unicodedata.name(letter, "") for letter in text[:_LOOKED_AT] if letter.isalpha())
+    found = Counter(name.partition(" ")[0].lower() for name in names)
+    return found.most_common(1)[0][0] if found else "no letters"
+
+
+def _words(texts: Sequence[str]) -> dict[str, int]:
+    words = [len(text.split()) for text in texts] or [0]
+    return {f"p{share}": round(float(np.percentile(words, share))) for share in (5, 50, 95)} | {
+        "max": max(words)
+    }
+
+
 def summarize(dataset: Dataset, *, near_duplicates: bool = True) -> DatasetSummary:
     """Count the labels, words and duplicates of a data set of at least one row."""
-    words = [len(text.split()) for text in dataset.texts]
     duplicates = find_duplicates(dataset.texts, near=near_duplicates)
     counts = Counter(dataset.labels)
     examples: dict[str, tuple[str, ...]] = dict.fromkeys(dataset.label_names, ())
@@ -47,8 +95,7 @@ def summarize(dataset: Dataset, *, near_duplicates: bool = True) -> DatasetSumma
     return DatasetSummary(
         rows=len(dataset),
         labels={label: counts[label] for label in dataset.label_names},
-        words={f"p{share}": round(float(np.percentile(words, share))) for share in (5, 50, 95)}
-        | {"max": max(words)},
+        words=_words(dataset.texts),
         dropped=dataset.dropped,
         exact_duplicates=duplicates.exact,
         near_duplicates=duplicates.near,

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from pollice.errors import PredictionsError
+from pollice.errors import PredictionsError, counted
 from pollice.judging.chance import compare_with_majority
 from pollice.judging.metrics import abstain
 from pollice.judging.paired import LEVEL, Decision, Discordance, critical_lead, decide, pair_of
@@ -90,8 +90,8 @@ def _check(name: str, run: Predictions) -> None:
     repeated = len(run) - len(set(run.ids))
     if repeated:
         raise PredictionsError(
-            f"Expected each id once in every run, but '{name}' has {len(run)} rows and "
-            f"{len(set(run.ids))} ids. Give every row its own id."
+            f"Expected each id once in every run, but '{name}' has {counted(len(run), 'row')} and "
+            f"{counted(len(set(run.ids)), 'id')}. Give every row its own id."
         )
 
 

@@ -172,6 +172,8 @@ class Attack:
 
     overall: FlipRate
     kinds: Mapping[str, FlipRate]
+    words: int | None = None
+    """The median length of the attacked texts, without the sentence; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ Knows nothing about any one method: its file is imported when somebody asks for 
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 import pollice.models  # noqa: F401  # before any method imports torch: it sets how much torch keeps
 from pollice.errors import OptionError, broken_rule, did_you_mean
 from pollice.method import ENTRY_POINTS, Method, say_former_names, with_current_names
+from pollice.models.declared_options import DeclaredMethod, read_declaration
 
 LEXICON_PACKAGE = "vaderSentiment"
 """What the method lexicon needs, beside the core."""
@@ -41,14 +43,56 @@ def method_names() -> tuple[str, ...]:
     return (*own, *sorted(entry_points(group=ENTRY_POINTS).names))
 
 
-@cache
-def find_method(name: str) -> type[Method]:
-    """Return the method of a name; raise `OptionError` with the nearest name if there is none."""
+def check_method_name(name: str) -> None:
+    """Refuse a name that no method has; no method is imported.
+
+    Raises:
+        OptionError: there is no such method; the nearest name is said.
+    """
     if name not in method_names():
         raise OptionError(
             f"There is no method '{name}'.{did_you_mean(name, method_names())} "
             f"The methods are: {', '.join(method_names())}."
         )
+
+
+def check_declared_options(name: str, options: Iterable[str]) -> None:
+    """Refuse an unknown method or option at once: to import a method takes seconds.
+
+    Options of a method of another package are not checked: only its own code knows them.
+
+    Raises:
+        OptionError: there is no such method, or it has no such option.
+    """
+    check_method_name(name)
+    if declared := _declared(name):
+        current = [option for option in options if option not in declared.former_options]
+        _check_option_names(name, current, declared.options)
+
+
+def method_summary(name: str) -> str:
+    """Return a line on what a method does, or on what it lacks where it cannot be loaded."""
+    declared = _declared(name)
+    # torch is what most of them lack; where it is there, nothing needs to be imported.
+    if declared and all(map(find_spec, (*declared.packages, "torch"))):
+        return declared.summary
+    try:
+        return (find_method(name).__doc__ or "").strip().partition("\n")[0]
+    except OptionError as error:
+        return str(error)
+
+
+def _declared(name: str) -> DeclaredMethod | None:
+    """Return what a method of our own declares; None for one of another package."""
+    if name in entry_points(group=ENTRY_POINTS).names:
+        return None
+    return read_declaration(f"pollice.methods.{name}")
+
+
+@cache
+def find_method(name: str) -> type[Method]:
+    """Return the method of a name; raise `OptionError` with the nearest name if there is none."""
+    check_method_name(name)
     foreign = entry_points(group=ENTRY_POINTS, name=name)
     method: type[Method] = (
         next(iter(foreign)).load() if foreign else _own_method(f"pollice.methods.{name}")
@@ -79,20 +123,24 @@ def create_method(name: str, options: Mapping[str, Any]) -> Method:
     Raises:
         OptionError: an unknown method or option, or a value outside the option's range.
     """
+    check_declared_options(name, options)
     method = find_method(name)
     say_former_names(method, options)
     options = current_options(name, options)
-    known = [option.name for option in method_options(name)]
+    _check_option_names(name, options, [option.name for option in method_options(name)])
+    try:
+        return TypeAdapter(method).validate_python(options)
+    except ValidationError as error:
+        raise OptionError(_explain(name, error)) from None
+
+
+def _check_option_names(name: str, options: Iterable[str], known: Sequence[str]) -> None:
     for option in options:
         if option not in known:
             raise OptionError(
                 f"Method '{name}' has no option '{option}'.{did_you_mean(option, known)} "
                 f"Its options are: {', '.join(known)}."
             )
-    try:
-        return TypeAdapter(method).validate_python(options)
-    except ValidationError as error:
-        raise OptionError(_explain(name, error)) from None
 
 
 def current_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

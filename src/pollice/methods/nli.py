@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
 from pollice.data.scales import Scale, find_scale
-from pollice.errors import PromptError
+from pollice.errors import PromptError, counted
 from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
 from pollice.memory.planned_model import plan_model
 from pollice.memory.reading import largest_batch, reading_parts
@@ -89,8 +89,8 @@ class Nli(ReadingOptions, PlannedMethod):
         """Return the hypotheses, and the scale that the labels are unless they have words."""
         if self.labels > len(train):
             raise PromptError(
-                f"Expected at most as many labelled rows as the {len(train)} training rows, but "
-                f"labels is {self.labels}. Lower it."
+                f"Expected at most as many labelled rows as the "
+                f"{counted(len(train), 'training row')}, but labels is {self.labels}. Lower it."
             )
         check_shares(self.prior, train.label_names)
         scale = None if self.label_words else find_scale(train.label_names)

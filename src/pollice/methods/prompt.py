@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from pollice.data.dataset import Dataset
 from pollice.data.scales import find_scale
-from pollice.errors import PromptError
+from pollice.errors import PromptError, counted
 from pollice.memory.footprint import Footprint, Lengths, PlannedMethod, halved
 from pollice.memory.planned_model import plan_model
 from pollice.memory.reading import (
@@ -137,8 +137,9 @@ class Prompt(AskingOptions, PlannedMethod):
         """Return rows for examples, for calibration with labels, and without; none twice."""
         if self.shots + self.labels > len(train):
             raise PromptError(
-                f"Expected at most as many labelled rows as the {len(train)} training rows, but "
-                f"shots is {self.shots} and labels {self.labels}. Lower them."
+                f"Expected at most as many labelled rows as the "
+                f"{counted(len(train), 'training row')}, but shots is {self.shots} and "
+                f"labels {self.labels}. Lower them."
             )
         return draw_rows(
             train,

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pollice.errors import PredictionsError
+from pollice.errors import PredictionsError, counted
 from pollice.predictions.foreign_columns import COLUMN, ForeignColumns
+from pollice.predictions.foreign_tables import read_table
 from pollice.predictions.predictor import FloatArray
 
 
@@ -48,7 +49,9 @@ class Predictions:
             ("truncated", self.truncated),
         ]:
             if column is not None and len(column) != rows:
-                raise PredictionsError(f"{name} must have {rows} rows like ids, not {len(column)}.")
+                raise PredictionsError(
+                    f"{name} must have {counted(rows, 'row')} like ids, not {len(column)}."
+                )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -116,26 +119,14 @@ class Predictions:
     def read(cls, path: Path) -> Self:
         """Read a table from `write` or any other system, to judge it.
 
-        Required columns: ``id``, and ``probability:LABEL`` for each label. Optional: ``gold``,
+        The file is Parquet, CSV, TSV or JSON Lines, as its ending says. Required
+        columns: ``id``, and ``probability:LABEL`` for each label. Optional: ``gold``,
         ``tokens``, ``truncated`` and ``VARIANT/probability:LABEL``.
 
         Raises:
             PredictionsError: a column is missing or holds wrong values, with the row.
         """
-        if path.exists() and not path.is_file():
-            raise PredictionsError(
-                f"Expected a Parquet predictions table, but {path} is no file. Name the "
-                "predictions.parquet of a run."
-            )
-        try:
-            # Not `read_table`, which takes NAME=VALUE in the path for a column.
-            with pq.ParquetFile(path) as file:
-                table = file.read()
-        except (OSError, pa.ArrowException) as error:
-            raise PredictionsError(
-                f"Expected a Parquet predictions table, but {path} cannot be read as one "
-                f"({type(error).__name__}). Name the predictions.parquet of a run."
-            ) from error
+        table = read_table(path)
         return cls._of_table(table, path)
 
     @classmethod

@@ -97,5 +97,9 @@ GLOSSARY: Mapping[str, str] = {
         "The peak of memory that was computed before anything was loaded, for the GPU where one is "
         "used."
     ),
+    "Peak": (
+        "The most memory that the whole process held while a method was fitted and judged, with "
+        "libraries and caches that methods before it left loaded; on a GPU, what torch reserved."
+    ),
     "Cut": "A row longer than the method can read, of which a part was left out.",
 }

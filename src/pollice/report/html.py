@@ -56,6 +56,7 @@ def to_html(report: Report) -> str:
         resolution=wording.resolution(report),
         facts=tables.data_facts(report),
         results=tables.results_table(report, full=True),
+        results_notes=tables.results_notes(report),
         interval_rows=interval_rows,
         interval_scale=interval_scale,
         pairs=tables.pairs_table(report.pairs_of_best if folded else pairs),

@@ -18,6 +18,7 @@ def to_markdown(report: Report) -> str:
     blocks = ["# pollice report", f"**{escape(wording.headline(report))}**"]
     blocks += [escape(wording.resolution(report)), "## Data", _facts(report)]
     blocks += ["## Results", _table(tables.results_table(report, full=True))]
+    blocks += [escape(note) for note in tables.results_notes(report)]
     if report.pairs:
         blocks += ["## Pairs", _table(tables.pairs_table(report.pairs))]
     blocks += ["## Rows cut", escape(wording.cutting(report))]

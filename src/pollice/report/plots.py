@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pollice.errors import counted
 from pollice.judging.metrics import Evaluation
 from pollice.judging.results import Cost, MethodReport, Report
 from pollice.report import svg, wording
@@ -114,7 +115,7 @@ def reliability_plot(method: MethodReport) -> Figure:
     rows = max(sum(each.rows for each in bins), 1)
     marks = [svg.line(corners, "diagonal"), svg.path(places, "line a thin")]
     for place, each in zip(places, bins, strict=True):
-        said = f"said {each.confidence:.2f}, right {each.accuracy:.2f}, {each.rows} rows"
+        said = f"said {each.confidence:.2f}, right {each.accuracy:.2f}, {counted(each.rows, 'row')}"
         marks.append(svg.dot(place, 2 + 9 * math.sqrt(each.rows / rows), "point a", said))
     error = wording.share(method.evaluation.expected_calibration_error)
     title = f"{method.name}: confidence against accuracy, ECE {error}"
@@ -224,7 +225,8 @@ def _step_plot(
     marks = [
         svg.path([(svg.across(x, step), svg.upward(y, value)) for step, value in drawn], "line a")
     ]
-    said = f"{title}: from {places[0][1]:.3g} to {places[-1][1]:.3g} over {len(places)} steps"
+    ends = f"from {places[0][1]:.3g} to {places[-1][1]:.3g}"
+    said = f"{title}: {ends} over {counted(len(places), 'step')}"
     return Figure(title, svg.chart(said, x, y, marks), advice)
 
 

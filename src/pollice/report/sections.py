@@ -6,6 +6,7 @@ Knows nothing about terminals, Markdown or HTML.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pollice.errors import counted
 from pollice.judging.metrics import Evaluation
 from pollice.judging.ordinal import OrdinalEvaluation
 from pollice.judging.results import Canary, FlipRate, MethodReport, Report, Spread
@@ -244,7 +245,8 @@ def _attacks(report: Report, full: bool) -> Section | None:
         return None
     sentence = (
         "Sentences that ask for a wrong label were put before or after texts that the method had "
-        "judged rightly. A text has flipped when it gets that label."
+        "judged rightly. A text has flipped when it gets that label. The rates hold for texts as "
+        f"long as these{_median_words(report)}: the shorter a text, the more does a sentence weigh."
     )
     columns = (
         Column("method", numeric=False),
@@ -255,6 +257,17 @@ def _attacks(report: Report, full: bool) -> Section | None:
     )
     table = Table("Right answers that flipped", columns, tuple(rows))
     return Section("Injected sentences", (sentence,), table)
+
+
+def _median_words(report: Report) -> str:
+    """Return the median length of the attacked texts; of several methods, the range."""
+    found = [method.attack.words for method in report.methods if method.attack]
+    known = sorted({words for words in found if words is not None})
+    if not known:
+        return ""
+    if len(known) == 1:
+        return f" (median {counted(known[0], 'word')})"
+    return f" (medians of {known[0]:,} to {counted(known[-1], 'word')})"
 
 
 def _attack_rows(method: MethodReport, full: bool) -> Iterator[Row]:

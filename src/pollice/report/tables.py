@@ -3,16 +3,28 @@
 Knows nothing about terminals, Markdown or HTML.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pollice.errors import counted
 from pollice.judging.metrics import Evaluation
 from pollice.judging.results import DataReport, MethodReport, Pair, Report
 from pollice.report import wording
 
 _REPEATED_SHOWN = 5
 _REPEATED_LENGTH = 80
+
+VARIANTS: Mapping[str, str] = {
+    "raw": "without calibration",
+    "batch": "calibrated without labels",
+    "platt": "calibrated on labelled rows by two numbers (Platt)",
+    "probe": "a linear probe on the model's states",
+    "before": "the model before it was tuned",
+    "before raw": "the same without calibration",
+}
+"""What the usual variants of a method are."""
 
 Kind = Literal["best", "method", "variant", "scale"]
 
@@ -62,8 +74,25 @@ def results_table(report: Report, *, full: bool = False) -> Table:
     majority = ("majority label", wording.share(report.majority_accuracy))
     rows.append(Row(majority + ("",) * (len(titles) - 1), "scale"))
     columns = (Column("method", numeric=False), *(Column(title) for title in titles))
-    caption = f"{wording.count(report.comparison.rows)} test rows, the most accurate method first"
+    caption = f"{counted(report.comparison.rows, 'test row')}, the most accurate method first"
     return Table(caption, columns, tuple(rows))
+
+
+def results_notes(report: Report) -> tuple[str, ...]:
+    """Return what to know for reading the table: the rows below a method, and the peak memory."""
+    notes = []
+    names = dict.fromkeys(name for method in report.ranked for name in method.variants)
+    known = [f"{name} is {VARIANTS[name]}" for name in names if name in VARIANTS]
+    if names:
+        said = f": {wording.listed(known)}" if known else ""
+        notes.append(f"The rows below a method are other answers of the same model{said}.")
+    several = sum(math.isfinite(method.cost.peak_mib) for method in report.methods) > 1
+    if several and any(method.cost.peak_device_memory_mib is None for method in report.methods):
+        notes.append(
+            "Peak MiB is of the whole process, with what methods fitted before in it left loaded, "
+            "such as libraries: to compare memory, fit each method by a command of its own."
+        )
+    return tuple(notes)
 
 
 def _scores(evaluation: Evaluation, full: bool, partly: bool) -> tuple[str, ...]:
@@ -185,12 +214,12 @@ def data_facts(report: Report) -> tuple[tuple[str, str], ...]:
 
 def split_rows(data: DataReport) -> str:
     """Return how many rows each part has, as far as that is known."""
-    test = f"{wording.count(data.test_rows)} test"
+    test = counted(data.test_rows, "test row")
     if data.train_rows is None and data.validation_rows is None:
-        return f"{test} rows; training and validation rows are {wording.UNKNOWN}"
+        return f"{test}; training and validation rows are {wording.UNKNOWN}"
     return (
         f"{wording.count(data.train_rows)} train, {wording.count(data.validation_rows)} "
-        f"validation, {test} rows"
+        f"validation, {test}"
     )
 
 
@@ -207,19 +236,19 @@ def _duplicates(data: DataReport) -> str:
         return wording.UNKNOWN
     facts = [
         f"{wording.count(data.exact_duplicates)} exact and "
-        f"{wording.count(data.near_duplicates)} near duplicates",
-        f"{wording.count(data.leaked_rows_removed)} rows removed that would have leaked "
-        "between the parts",
+        f"{wording.counted_or_unknown(data.near_duplicates, 'near duplicate')}",
+        f"{wording.counted_or_unknown(data.leaked_rows_removed, 'row')} removed that would have "
+        "leaked between the parts",
     ]
     if data.copies_left_out:
-        left_out = wording.count(data.copies_left_out)
-        facts.insert(1, f"{left_out} copies left out, so that each text counts once")
+        left_out = counted(data.copies_left_out, "copy", "copies")
+        facts.insert(1, f"{left_out} left out, so that each text counts once")
     if data.copies_in_test:
-        repeated = wording.count(data.copies_in_test)
-        facts.append(f"{repeated} test rows repeat another, in the test part that the source gives")
+        repeated = counted(data.copies_in_test, "test row repeats", "test rows repeat")
+        facts.append(f"{repeated} another, in the test part that the source gives")
     if data.contradictory_texts:
-        texts = wording.count(data.contradictory_texts)
-        facts.append(f"{texts} texts have copies with different labels; the commonest counts")
+        texts = counted(data.contradictory_texts, "text has", "texts have")
+        facts.append(f"{texts} copies with different labels; the commonest counts")
     return "; ".join(facts)
 
 

@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
+from pollice.errors import counted
 from pollice.judging.results import Report
 from pollice.report import sections, tables, wording
 
@@ -20,13 +21,15 @@ _STYLES = {"best": "bold", "method": "", "variant": "dim", "scale": "italic dim"
 def show(report: Report, console: Console) -> None:
     """Print the report: data, results, pairs, what was cut, and the conclusion last."""
     data = report.data
-    copies = f"; {wording.count(data.copies_left_out)} copies of texts left out"
+    copies = f"; {counted(data.copies_left_out, 'copy of a text', 'copies of texts')} left out"
     _say(
         console,
         f"{data.source}: {tables.split_rows(data)}, seed {report.seed}"
         f"{copies if data.copies_left_out else ''}",
     )
     _table(console, tables.results_table(report))
+    for note in tables.results_notes(report):
+        _say(console, note)
     _pairs(report, console)
     if report.any_cut:
         _table(console, tables.truncation_table(report))
@@ -48,7 +51,8 @@ def _pairs(report: Report, console: Console) -> None:
     _table(console, tables.pairs_table(shown))
     if not few:
         left_out = len(report.pairs) - len(shown)
-        _say(console, f"{left_out} more pairs, without {report.best.name}, are in report.html.")
+        said = f"{counted(left_out, 'more pair')}, without {report.best.name},"
+        _say(console, f"{said} {'is' if left_out == 1 else 'are'} in report.html.")
 
 
 def _checks(report: Report, console: Console) -> None:

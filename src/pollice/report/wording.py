@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pollice.errors import counted
 from pollice.judging.metrics import Evaluation
 from pollice.judging.results import AgainstMajority, MethodReport, Pair, Report
 from pollice.system.plain_text import one_line as one_line
@@ -43,6 +44,11 @@ def accuracy(evaluation: Evaluation) -> str:
 def count(value: int | None) -> str:
     """Return a whole number with thousands separated; None is not known."""
     return UNKNOWN if value is None else f"{value:,}"
+
+
+def counted_or_unknown(value: int | None, one: str) -> str:
+    """Return a number with its noun, such as ``1 row`` or ``unknown rows``."""
+    return f"{UNKNOWN} {one}s" if value is None else counted(value, one)
 
 
 def quantity(value: float) -> str:
@@ -103,7 +109,7 @@ def headline(report: Report) -> str:
 def conclusions(report: Report) -> tuple[str, ...]:
     """Return the sentences of the headline that are no warnings."""
     best = report.best
-    scored = f"{accuracy(best.evaluation)} of {count(best.evaluation.rows)} test rows."
+    scored = f"{accuracy(best.evaluation)} of {counted(best.evaluation.rows, 'test row')}."
     sentences = [f"Best: {best.name}, {scored}" if report.pairs else f"{best.name}: {scored}"]
     sentences += _abstaining(best)
     if report.pairs:
@@ -176,7 +182,7 @@ def resolution(report: Report) -> str:
     written = f"{points(smallest, signed=False)} points or more"
     if not report.pairs:
         return (
-            f"A second method on these {count(report.comparison.rows)} test rows could be told "
+            f"A second method on {_these(report.comparison.rows)} could be told "
             f"from this one if their accuracies differ by about {written}."
         )
     pairs = len(report.pairs)
@@ -192,6 +198,10 @@ def resolution(report: Report) -> str:
         f"{corrected}; a true difference of just that size shows about every second time only."
         f"{smaller}"
     )
+
+
+def _these(rows: int) -> str:
+    return f"{'this' if rows == 1 else 'these'} {counted(rows, 'test row')}"
 
 
 def _standing(pairs: Sequence[Pair]) -> str:
@@ -278,7 +288,7 @@ def _chance_sentence(against: AgainstMajority) -> str:
     if against.commonest_answer_rows > _ONE_ANSWER * against.rows:
         sentence += (
             f" It answers {against.commonest_answer} in {count(against.commonest_answer_rows)} of "
-            f"{count(against.rows)} rows."
+            f"{counted(against.rows, 'row')}."
         )
     return sentence
 
@@ -313,7 +323,10 @@ def _unanswered(evaluation: Evaluation) -> str:
     silent = evaluation.rows - evaluation.scored_rows
     if not silent:
         return ""
-    rows = f"for {count(silent)} of {count(evaluation.rows)} rows, which count as wrong"
+    rows = (
+        f"for {count(silent)} of {counted(evaluation.rows, 'row')}, which "
+        f"{'counts' if silent == 1 else 'count'} as wrong"
+    )
     if evaluation.abstain_below is not None:
         return f"gave no probabilities {rows}; log loss, ECE and ROC AUC are of the others."
     return (
@@ -327,7 +340,7 @@ def _tied(evaluation: Evaluation) -> str:
         return ""
     return (
         f"gave its highest probability to several labels in {count(evaluation.tied_rows)} of "
-        f"{count(evaluation.rows)} rows; such a row is answered with the first of them by name."
+        f"{counted(evaluation.rows, 'row')}; such a row is answered with the first of them by name."
     )
 
 
@@ -358,7 +371,7 @@ def cutting(report: Report) -> str:
     if not cut:
         return "No method cut a test row: every text was read whole."
     return (
-        f"{len(cut)} of {len(report.methods)} methods read some test rows only in part. "
+        f"{len(cut)} of {counted(len(report.methods), 'method')} read some test rows only in part. "
         "Much lower accuracy on many cut rows means that what was left out mattered."
     )
 

@@ -6,7 +6,7 @@ Knows nothing about how it is run.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pollice.data.reading import ReadOptions
-from pollice.data.splits import SplitOptions
+from pollice.data.splits import SIDES, SplitOptions
 from pollice.errors import OptionError, PolliceError, broken_rule, did_you_mean
 from pollice.judging.metrics import check_threshold
 from pollice.method import Method, options_of, options_without_effect
@@ -45,7 +45,8 @@ class Experiment:
 
     data: DataSource
     methods: Mapping[str, Mapping[str, Any]]
-    """The options of each method by name; ``method`` names the method if it differs."""
+    """The options of each method by name; ``method`` names the method if it differs. Others that
+    the run's folder has already are kept."""
     split: SplitOptions = field(default_factory=SplitOptions)
     seed: int = Field(default=0, ge=0)
     """The seed of the split, and of every method without its own seed."""
@@ -83,7 +84,7 @@ def read_experiment(content: Mapping[str, Any], place: str) -> Experiment:
     try:
         return TypeAdapter(Experiment).validate_python(dict(content))
     except ValidationError as error:
-        raise OptionError(_explain(error.errors(include_url=False)[0], place)) from None
+        raise OptionError(_explain_all(error.errors(include_url=False), place)) from None
 
 
 _TABLES: Mapping[str, type[Any]] = {
@@ -92,6 +93,14 @@ _TABLES: Mapping[str, type[Any]] = {
     "data.read": ReadOptions,
     "split": SplitOptions,
 }
+
+
+def _explain_all(problems: Sequence[Mapping[str, Any]], place: str) -> str:
+    """Explain unknown names before missing ones: a misspelt name is mostly both."""
+    unknown = [each for each in problems if each["type"] == "unexpected_keyword_argument"]
+    missing = [each for each in problems if each["type"] == "missing"]
+    shown = [*unknown, *missing] if unknown else problems[:1]
+    return " ".join(_explain(problem, place) for problem in shown)
 
 
 def _explain(problem: Mapping[str, Any], place: str) -> str:
@@ -129,17 +138,30 @@ def fill_in_defaults(experiment: Experiment) -> tuple[dict[str, Any], dict[str, 
     return _without_none(content), methods
 
 
-def deciding_options(content: Mapping[str, Any]) -> dict[str, Any]:
+def deciding_options(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what decides an experiment's numbers, from an experiment.toml of any version.
 
     Newer options get their defaults, and options that change no result are left out, as they say
     themselves. Content that cannot be read is returned unchanged.
     """
+    filled = update_content(content)
+    return content if filled is None else without_free_options(filled)
+
+
+def update_content(content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return an experiment.toml of any version as this version writes it; None: it cannot read it.
+
+    Every default is filled in.
+    """
+    drawn = content.get("split", {})
+    if isinstance(drawn, Mapping) and "balanced" not in drawn:
+        # A version that did not know the option wrote this: it drew every count balanced.
+        counts = any(f"{side}_rows" in drawn for side in SIDES)
+        content = {**content, "split": {**drawn, "balanced": counts}}
     try:
-        filled, _ = fill_in_defaults(read_experiment(content, "experiment.toml"))
+        return fill_in_defaults(read_experiment(content, "experiment.toml"))[0]
     except PolliceError:
-        return dict(content)
-    return without_free_options(filled)
+        return None
 
 
 def without_free_options(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,6 +186,9 @@ def _without_none(value: Any) -> Any:
 def default_folder(experiment: Experiment) -> Path:
     """Return runs/NAME: the same experiment gets the same folder, so it resumes."""
     content, _ = fill_in_defaults(experiment)
+    if not content["split"]["balanced"]:
+        # As it was before there was the option: an experiment keeps the name of its folder.
+        del content["split"]["balanced"]
     told = json.dumps(without_changeable(content), sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     stem = Path(experiment.data.source).name.split(".")[0].replace(":", "-") or "data"

@@ -1,34 +1,28 @@
 """The layout of a run's folder: the only module that knows its file names.
 
-It also checks that a folder belongs to this experiment, and locks it. Knows nothing about how
-methods are fitted, only whether their folders are complete.
+Knows nothing about how methods are fitted, only whether their folders are complete, and nothing
+about whose folder it is: that is `pollice.runs.claims`.
 """
 
-import hashlib
 import json
-import os
 import shutil
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tomli_w
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from pollice.data.dataset import Dataset
-from pollice.data.splits import DRAWING, Split
-from pollice.errors import OptionError, RunError
+from pollice.errors import OptionError
 from pollice.judging.results import REPORT_FILES, Attack, Canary, Cost, DataReport, FinishedMethod
 from pollice.method import TRAINING_LOG
 from pollice.predictions.table import Predictions
 from pollice.system import folders
 
 T = TypeVar("T")
-Update = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 CHANGEABLE = ("abstain_below", "canary", "attack")
 """Options that may change in one folder: no method is fitted differently."""
@@ -190,92 +184,9 @@ def without_changeable(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in CHANGEABLE}
 
 
-def hash_parts(parts: Split) -> dict[str, str]:
-    """Return a hash of the ids, texts and labels of each part."""
-    return {
-        f"{name}_sha256": hashlib.sha256(
-            # JSON and not a plain join: no separator within a text can make two parts look alike.
-            json.dumps([part.ids, part.texts, part.labels]).encode()
-        ).hexdigest()
-        for name, part in [
-            ("train", parts.train),
-            ("validation", parts.validation),
-            ("test", parts.test),
-        ]
-    }
-
-
-def check_folder(folder: Path, content: Mapping[str, Any], update: Update = dict) -> None:
-    """Refuse a folder that holds something else, before any work is done.
-
-    ``update`` converts what an older version wrote to the form of this version.
-    """
-    begun = RunFolder(folder).experiment
-    if begun.is_file():
-        held = _flat(without_changeable(update(read_toml(begun))))
-        wanted = _flat(without_changeable(content))
-        for key in sorted({*held, *wanted}):
-            if held.get(key) != wanted.get(key):
-                raise RunError(
-                    f"{folder} holds another experiment: {key} is {_said(held, key)} there and "
-                    f"{_said(wanted, key)} here. Name another folder with --out, or delete it."
-                )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise RunError(
-            f"Expected a new or empty folder for the run, but {folder} holds something else. "
-            "Name another with --out."
-        )
-    # The folder need not exist yet; then its nearest parent decides whether it can be made.
-    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise RunError(
-            f"Expected a folder that can be written for the run, but {place} is "
-            f"{'not writable' if place.is_dir() else 'a file'}. Name another with --out."
-        )
-    folders.probe_file(place / folder.name if place != folder else folder / "experiment.toml")
-
-
-def _said(options: Mapping[str, Any], key: str) -> str:
-    return repr(options[key]) if key in options else "not set"
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        # TOML gives back a list where an option has a tuple: they must count as equal.
-        return {prefix: list(value) if isinstance(value, tuple) else value}
-    return {
-        key: item
-        for name, inner in value.items()
-        for key, item in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
-    }
-
-
-def claim_folder(folder: Path, content: Mapping[str, Any], data: DataReport, parts: Split) -> None:
-    """Write the experiment and the data's facts into the folder.
-
-    Raises:
-        RunError: the data have changed since the folder was begun.
-    """
-    facts = {"drawing": DRAWING, **asdict(data), **hash_parts(parts)}
-    run = RunFolder(folder)
-    if run.data.is_file():
-        _check_data(folder, json.loads(run.data.read_text(encoding="utf-8")), facts)
-    # Before data.json: a stop between both leaves a folder that the next run knows as its own.
-    # With data.json alone, `check_folder` would refuse it as somebody else's.
-    write_experiment(run, content)
-    folders.write_json(run.data, facts)
-
-
 def write_experiment(run: RunFolder, content: Mapping[str, Any]) -> None:
     """Write the experiment, with every default filled in."""
     folders.write_text(run.experiment, tomli_w.dumps(content))
-
-
-def was_drawn_before(run: RunFolder) -> bool:
-    """Tell whether an older version drew the folder's rows in another way."""
-    held = read_optional(run.data, dict[str, Any])
-    # A folder that does not name its drawing counts as the first.
-    return held is not None and held.get("drawing", 1) != DRAWING
 
 
 def read_data(run: RunFolder) -> DataReport:
@@ -283,44 +194,6 @@ def read_data(run: RunFolder) -> DataReport:
     held = json.loads(run.data.read_text(encoding="utf-8"))
     known = [field.name for field in fields(DataReport) if field.name in held]
     return DataReport(**{name: held[name] for name in known})
-
-
-def rows_judged_in(run: RunFolder, dataset: Dataset, names: Iterable[str]) -> Dataset:
-    """Return the rows of a data set on which the folder's methods were judged.
-
-    Raises:
-        RunError: the data set lacks them, or has other labels for them.
-    """
-    held = Predictions.read(run.method(next(iter(names))).predictions)
-    row_of = {row_id: row for row, row_id in enumerate(dataset.ids)}
-    if row_of.keys() >= set(held.ids):
-        rows = dataset.take([row_of[row_id] for row_id in held.ids])
-        if rows.labels == held.gold:
-            return rows
-    raise RunError(
-        f"The data have changed since {run.path} was begun: its test rows are not in them, or have "
-        "other labels. Name another folder with --out."
-    )
-
-
-def _check_data(folder: Path, held: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Refuse rows that differ from those of the folder; new facts may be added."""
-    # Facts that an older version did not write yet are no change.
-    changed = [key for key in facts if key in held and held[key] != facts[key]]
-    if held.get("drawing", 1) != DRAWING:
-        # Another version may count copies in another way; only other rows spoil a comparison.
-        if any(key.endswith("_sha256") for key in changed):
-            raise RunError(
-                f"{folder} was begun by a version of pollice that drew the rows of a split in "
-                "another way, so its finished methods cannot be compared with new ones. Name "
-                "another folder with --out, or go on in this one with that version."
-            )
-        return
-    if changed:
-        raise RunError(
-            f"The data have changed since {folder} was begun ({', '.join(changed)}), so its "
-            "finished methods cannot be compared with new ones. Name another folder with --out."
-        )
 
 
 def write_cost(folder: MethodFolder, cost: Cost, *, labels_used: int) -> None:
@@ -352,61 +225,3 @@ def read_finished(folder: MethodFolder, options: Mapping[str, Any]) -> FinishedM
 def read_optional(path: Path, kind: type[T]) -> T | None:
     """Parse a JSON file, or return None if it does not exist."""
     return TypeAdapter(kind).validate_json(path.read_bytes()) if path.is_file() else None
-
-
-def unclaim_folder(folder: Path) -> None:
-    """Delete the folder if no method left any result or resume point."""
-    # `work` only lends the names of its files: the work folders themselves lie deeper.
-    run, work = RunFolder(folder), WorkFolder(folder)
-    worthless = {
-        run.experiment.name,
-        run.data.name,
-        work.plan.name,
-        work.shared.name,
-        work.sessions.name,
-    }
-    # At any depth: a single other file, such as a checkpoint, keeps the whole folder.
-    if {file.name for file in folder.rglob("*") if file.is_file()} <= worthless:
-        shutil.rmtree(folder)
-
-
-def _lock(folder: Path) -> FileLock:
-    """Return the folder's lock; it is next to the folder, which holds only results."""
-    place = folder.absolute()
-    return FileLock(place.with_name(f".{place.name}.lock"))
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock a folder, so that no other command works in it.
-
-    Raises:
-        RunError: another command works in it.
-    """
-    lock = _lock(folder)
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire(timeout=1)  # the other processes of this command look at it for a moment
-    except Timeout:
-        raise RunError(
-            f"Another command works in {folder} right now. Wait until it has ended, or name "
-            "another folder with --out."
-        ) from None
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # still locked: nobody takes it over
-        lock.release()
-
-
-def is_worked_in(folder: Path) -> bool:
-    """Tell whether a command is working in a folder now."""
-    lock = _lock(folder)
-    # Acquiring would make the file: a mere look must leave nothing beside the folder.
-    if not Path(lock.lock_file).exists():
-        return False
-    try:
-        with lock.acquire(blocking=False):
-            return False
-    except Timeout:
-        return True

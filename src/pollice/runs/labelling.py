@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pollice.data.dataset import Dataset, TextTable
-from pollice.errors import DataError, OptionError
+from pollice.errors import DataError, OptionError, counted
 from pollice.methods import create_method
 from pollice.methods.prompt import Prompt
 from pollice.models.calibrating import BATCH_TEXTS, PLATT_LABELS
@@ -61,7 +61,10 @@ class Labelled:
         order = np.random.default_rng(self.seed).permutation(len(self.texts))
         # Before the uncertain rows are taken: without those, the random rows would be too easy,
         # and would show wrong shares of the labels.
-        drawn = [int(row) for row in order if row not in self.by_hand][: _CHECKED // 2]
+        # Of a few rows only half may be random: else none would be left to be uncertain.
+        unknown = len(self.texts) - len(self.by_hand)
+        random = min(_CHECKED // 2, (unknown + 1) // 2)
+        drawn = [int(row) for row in order if row not in self.by_hand][:random]
         taken = {*drawn, *self.by_hand}
         unsure = [int(row) for row in self.uncertain_first if row not in taken][: _CHECKED // 2]
         return dict.fromkeys(drawn, "random") | dict.fromkeys(unsure, "uncertain")
@@ -210,15 +213,21 @@ def sentence(labelled: Labelled, known: int) -> str:
     step = labelled.facts["calibration"]
     if known >= PLATT_LABELS:
         reason = labelled.facts.get("calibration_reason", "")
-        return f"Calibrated by {step}, with {known} known labels at hand: {reason}."
+        return f"Calibrated by {step}, with {counted(known, 'known label')} at hand: {reason}."
     how = "Calibrated without labels (batch)"
     if step == "raw":
         how = f"Not calibrated: that takes {BATCH_TEXTS} different texts or more"
+    rows = len(labelled.texts)
+    if rows < PLATT_LABELS:
+        return (
+            f"{how}. The file has only {counted(rows, 'row')}: check all of them by hand, since "
+            f"--known FILE learns from {PLATT_LABELS} labels on."
+        )
     more = PLATT_LABELS - known
     return (
         f"{how}. Check by hand the rows that the column check names, random and uncertain ones, "
-        f"and save them as a file: from {more} more known labels on, --known FILE learns from them "
-        "where that is better."
+        f"and save them as a file: from {counted(more, 'more known label')} on, --known "
+        "FILE learns from them where that is better."
     )
 
 

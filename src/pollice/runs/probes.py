@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -100,6 +101,8 @@ def attack_predictor(test: Dataset, folder: MethodFolder, seed: int) -> None:
     texts = [attempt.text for attempt in attempts]
     with owned_by(folder.name):
         answers = predict(predictor, texts, description="attacking").predicted
+    original = dict(zip(test.ids, test.texts, strict=True))
+    words = [len(original[attempt.id].split()) for attempt in attempts]
     flipped = [attempt.target == answer for attempt, answer in zip(attempts, answers, strict=True)]
     kinds = [attempt.kind for attempt in attempts]
     found = Attack(
@@ -108,6 +111,7 @@ def attack_predictor(test: Dataset, folder: MethodFolder, seed: int) -> None:
             kind: flip_rate([hit for hit, its in zip(flipped, kinds, strict=True) if its == kind])
             for kind in dict.fromkeys(injection.kind for injection in injections())
         },
+        words=round(median(words)) if words else None,
     )
     flips = [asdict(one) for one, hit in zip(attempts, flipped, strict=True) if hit]
     folders.write_json(folder.attack, {**asdict(found), "flips": flips})

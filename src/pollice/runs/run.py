@@ -5,7 +5,8 @@ Knows nothing about single methods, and nothing about the terminal.
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,25 @@ from typing import Any
 from pollice.data.dataset import Dataset
 from pollice.data.reading import read_dataset
 from pollice.data.splits import Split, sample, split
-from pollice.errors import Interrupted, OptionError
+from pollice.errors import Interrupted, OptionError, UserError
 from pollice.judging.judge import judge
 from pollice.judging.results import Cost, DataReport, JudgingOptions, Report
 from pollice.method import Method, options_of
 from pollice.report import write_report
+from pollice.runs.claims import (
+    check_folder,
+    claim_folder,
+    forget_methods,
+    lock_folder,
+    rows_judged_in,
+    unclaim_folder,
+    was_drawn_before,
+)
 from pollice.runs.experiment import (
     Experiment,
     deciding_options,
     fill_in_defaults,
+    update_content,
     without_free_options,
 )
 from pollice.runs.fitting import (
@@ -35,14 +46,9 @@ from pollice.runs.fitting import (
 from pollice.runs.folder import (
     MethodFolder,
     RunFolder,
-    check_folder,
-    claim_folder,
-    lock_folder,
     read_data,
     read_finished,
-    rows_judged_in,
-    unclaim_folder,
-    was_drawn_before,
+    read_toml,
     write_cost,
     write_experiment,
 )
@@ -60,7 +66,9 @@ logger = logging.getLogger("pollice")
 def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None = None) -> Report:
     """Run every method that has not finished yet, judge all, and write the report.
 
-    The same folder can be judged again with another ``abstain_below``, ``canary`` or ``attack``.
+    The same folder can be judged again with another ``abstain_below``, ``canary`` or ``attack``,
+    and with other methods: those that it lacks are fitted, and those that are not named any more
+    are kept and reported too.
     If torchrun or accelerate launched several processes, all call this: the first one writes
     the folder; the others help to fit the methods that share work, and return the same report.
 
@@ -81,36 +89,76 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
         # Every process draws the split itself: the same data and seed give the same rows.
         parts, data = prepare(experiment)
         _follow(methods, parts, run)
-        return _judge(run, content, data, parts.test, {})
+        return _judge(run, _with_kept(content, _held_methods(run)), data, parts.test, {})
     # Before the data are read, which may take long: a wrong folder is refused at once.
     check_folder(folder, without_free_options(content), deciding_options)
     if was_drawn_before(run) and _is_done(experiment, methods, run):
-        return _judge_again(experiment, run, content)
+        return _judge_again(experiment, methods, run, content)
     parts, data = prepare(experiment)
     with lock_folder(folder):
+        held = _held_methods(run)
+        content = _with_kept(content, held)
         claim_folder(folder, content, data, parts)
+        _say_kept(run, [name for name in held if name not in methods])
         # A file that a killed session left would let the other processes begin with old changes.
         for name in methods:
             run.work(name).shared.unlink(missing_ok=True)
-        try:
+        with _unclaiming(run, set(methods) - set(held) if held else set()):
             failures = _run_methods(methods, parts, run, memory)
-            finished = {name: method for name, method in methods.items() if name not in failures}
-            for name, method in finished.items():
-                _probe(experiment, as_finished(method, run.method(name)), parts, run, name)
-        # Also for Ctrl-C. It deletes nothing that holds a result or a resume point.
-        except BaseException:
+            for name, method in methods.items():
+                if name not in failures:
+                    _probe(experiment, as_finished(method, run.method(name)), parts, run, name)
+        if failures.keys() == methods.keys():
             unclaim_folder(folder)
-            raise
-        if finished:
+        else:
             said = {name: _first_line(error) for name, error in failures.items()}
             report = _judge(run, content, data, parts.test, said)
             write_report(report, folder)
-        else:
-            unclaim_folder(folder)
         # Only now: the report of the other methods is on disk before the command fails.
-        for error in failures.values():
-            raise error
+        for failure in failures.values():
+            raise failure
     return report
+
+
+@contextmanager
+def _unclaiming(run: RunFolder, added: Collection[str]) -> Iterator[None]:
+    """If the block is stopped, leave no folder that holds nothing, nor a wrong method in one.
+
+    Args:
+        run: The run's folder.
+        added: The methods that the folder did not have before.
+    """
+    try:
+        yield
+    # Also for Ctrl-C. It deletes nothing that holds a result or a resume point.
+    except BaseException as error:
+        unclaim_folder(run.path)
+        if isinstance(error, UserError):
+            forget_methods(run, added)
+        raise
+
+
+def _held_methods(run: RunFolder) -> dict[str, Any]:
+    """Return the methods of a folder that was begun, with all their options."""
+    if not run.experiment.is_file():
+        return {}
+    content = read_toml(run.experiment)
+    methods: dict[str, Any] = (update_content(content) or content).get("methods", {})
+    return methods
+
+
+def _with_kept(content: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the experiment with the folder's methods that are not asked for now as well."""
+    return {**content, "methods": {**held, **content["methods"]}}
+
+
+def _say_kept(run: RunFolder, names: Sequence[str]) -> None:
+    for name in names:
+        if run.method(name).is_complete:
+            folders.read_manifest(run.method(name).path)
+            logger.info("%s is not asked for now: it is kept, and reported too.", name)
+        else:
+            logger.info("%s has not finished and is not asked for now: it is left as it is.", name)
 
 
 def _is_done(experiment: Experiment, methods: Mapping[str, Method], run: RunFolder) -> bool:
@@ -124,7 +172,12 @@ def _is_done(experiment: Experiment, methods: Mapping[str, Method], run: RunFold
     )
 
 
-def _judge_again(experiment: Experiment, run: RunFolder, content: Mapping[str, Any]) -> Report:
+def _judge_again(
+    experiment: Experiment,
+    methods: Mapping[str, Method],
+    run: RunFolder,
+    asked: Mapping[str, Any],
+) -> Report:
     """Judge a finished run of an older version on the test rows that it drew.
 
     Raises:
@@ -132,7 +185,8 @@ def _judge_again(experiment: Experiment, run: RunFolder, content: Mapping[str, A
     """
     dataset, test = _read_data(experiment)
     with lock_folder(run.path):
-        rows = rows_judged_in(run, dataset if test is None else test, content["methods"])
+        content = _with_kept(asked, _held_methods(run))
+        rows = rows_judged_in(run, dataset if test is None else test, methods)
         report = _judge(run, content, read_data(run), rows, {})
         write_experiment(run, content)
         write_report(report, run.path)
@@ -150,7 +204,7 @@ def _judge(
     finished = [
         read_finished(run.method(name), options)
         for name, options in content["methods"].items()
-        if name not in failed
+        if name not in failed and run.method(name).is_complete
     ]
     options = JudgingOptions(seed=content["seed"], abstain_below=content.get("abstain_below"))
     return judge(finished, data, test, options, failed)

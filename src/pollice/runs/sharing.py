@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pollice.errors import RunError
-from pollice.runs.folder import WorkFolder, is_worked_in
+from pollice.runs.claims import is_worked_in
+from pollice.runs.folder import WorkFolder
 from pollice.system import processes
 
 _POLL_SECONDS = 0.2

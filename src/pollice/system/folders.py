@@ -114,6 +114,21 @@ def probe_file(path: Path) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def probe_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written, or made where it is not there yet.
+
+    Raises:
+        MachineError: what the system says of it.
+    """
+    try:
+        place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    except OSError as error:
+        raise refusal_of(OSError(error.errno, error.strerror, str(folder))) from error
+    if not place.is_dir():
+        raise refusal_of(OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)))
+    probe_file(place / (folder.name if place != folder else "report.html"))
+
+
 def probe_space(path: Path, needed: int) -> None:
     """Refuse a file on a disk that has fewer than ``needed`` bytes free.
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pollice.errors import CheckpointError, SourceError
-from pollice.models.pretrained.architecture import bundled, describe, inspect_checkpoint, to_json
+from pollice.models.pretrained.architecture import describe, inspect_checkpoint, to_json
+from pollice.models.pretrained.names import bundled
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.weights import load_causal, load_encoder
 from tiny import CAUSAL_FAMILIES, ENCODER_FAMILIES, WINDOW, tiny_causal, tiny_encoder

@@ -69,8 +69,8 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
         resolve_checkpoint(str(tmp_path))
 
     assert str(caught.value) == (
-        f"The folder {tmp_path} has no config.json: name a folder that transformers saved, "
-        "or a .gguf file."
+        f"The folder {tmp_path} has no config.json, but is empty: name a folder that "
+        "transformers saved, or a .gguf file."
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Protocol
 
-from pollice.errors import PromptError
+from pollice.errors import PromptError, counted
 from pollice.models.causal.questions import Question, Template
 
 Tokens = tuple[int, ...]
@@ -119,9 +119,10 @@ def assemble(
     for prompt in rendered:
         if prompt.count(_MARK) != len(examples) + 1:
             raise PromptError(
-                f"Expected a prompt with {len(examples)} examples and one text, but found "
-                f"{prompt.count(_MARK)} places for them. The chat template must show every turn's "
-                f"content once, and nothing that is given may hold the character {_MARK!a}."
+                f"Expected a prompt with {counted(len(examples), 'example')} and one text, but "
+                f"found {counted(prompt.count(_MARK), 'place')} for them. The chat template must "
+                f"show every turn's content once, and nothing that is given may "
+                f"hold the character {_MARK!a}."
             )
     # All questions share one prefix, that of the first: examples ask the first question alone, and
     # of the other questions only what follows the text is used.

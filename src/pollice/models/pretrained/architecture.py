@@ -3,11 +3,9 @@
 Knows nothing about weights: the model is built without them, on torch's meta device.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
 import torch
@@ -23,6 +21,7 @@ from transformers import (
 from pollice.catalogue.hub import HUB_PREFIX
 from pollice.errors import CheckpointError
 from pollice.models.pretrained.devices import quiet
+from pollice.models.pretrained.names import bundled
 from pollice.models.pretrained.safety import (
     FAULTS,
     check_config,
@@ -127,13 +126,6 @@ def to_json(anatomy: Anatomy) -> dict[str, Any]:
         },
         "key_value_bytes_per_token": anatomy.key_value_bytes,
     }
-
-
-@cache
-def bundled() -> Mapping[str, Mapping[str, Any]]:
-    """Return the configurations of architectures.toml."""
-    file = files("pollice.models.pretrained").joinpath("architectures.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 @cache

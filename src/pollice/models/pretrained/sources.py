@@ -12,8 +12,9 @@ from typing import Any
 
 from pollice.catalogue.entries import Entry, checkpoint_names, entries, fetch
 from pollice.catalogue.hub import HUB_PREFIX, fetch_hub
-from pollice.errors import SourceError, did_you_mean
+from pollice.errors import SourceError
 from pollice.models.pretrained.gguf import STEPS
+from pollice.models.pretrained.names import check_checkpoint_name, check_folder
 from pollice.system.folders import cache_folder, keep_folder
 from pollice.system.progress import stage
 
@@ -32,16 +33,9 @@ def resolve_checkpoint(name: str) -> Path:
         return _resolve_entry(entries()[name])
     if name.startswith(HUB_PREFIX):
         return _with_config(fetch_hub(name, "checkpoint"))
+    check_checkpoint_name(name)
     path = Path(name).expanduser()
-    if path.is_dir():
-        return _with_config(path)
-    if path.suffix == ".gguf" and path.is_file():
-        return _keep_converted(_file_key(path), lambda: path)
-    raise SourceError(
-        f"There is no checkpoint '{name}': give a name of the catalogue "
-        f"({', '.join(checkpoint_names())}), a folder with a config.json, a .gguf file, or "
-        f"hub:owner/name@revision.{did_you_mean(name, checkpoint_names())}"
-    )
+    return path if path.is_dir() else _keep_converted(_file_key(path), lambda: path)
 
 
 def prefetch(name: str) -> None:
@@ -53,11 +47,7 @@ def prefetch(name: str) -> None:
 
 
 def _with_config(folder: Path) -> Path:
-    if not (folder / "config.json").is_file():
-        raise SourceError(
-            f"The folder {folder} has no config.json: name a folder that transformers saved, "
-            "or a .gguf file."
-        )
+    check_folder(folder)
     return folder
 
 

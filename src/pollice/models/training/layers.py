@@ -11,7 +11,7 @@ import peft
 from torch import nn
 from transformers import PreTrainedModel
 
-from pollice.errors import CheckpointError
+from pollice.errors import CheckpointError, counted
 from pollice.models.training.options import TrainingOptions
 
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")  # those of BERT, DistilBERT and ModernBERT
@@ -40,8 +40,8 @@ def freeze(model: PreTrainedModel, frozen_layers: int) -> None:
     layers = layer_count(model)
     if frozen_layers > layers:
         raise CheckpointError(
-            f"frozen_layers is {frozen_layers}, but this checkpoint has {layers} layers. "
-            "Lower frozen_layers."
+            f"frozen_layers is {frozen_layers}, but this checkpoint has "
+            f"{counted(layers, 'layer')}. Lower frozen_layers."
         )
     for name, parameter in model.named_parameters():
         if frozen_layers and depth(name, layers) <= frozen_layers:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from pollice.errors import Interrupted, MemoryPlanError, TrainingError
+from pollice.errors import Interrupted, MemoryPlanError, TrainingError, counted
 from pollice.models.training.job import Job
 from pollice.models.training.layers import add_lora, freeze
 from pollice.models.training.log import TrainingLog, begin_log
@@ -192,7 +192,7 @@ class _Run:
                 "frozen_layers."
             )
         at.micro_batch_tokens = largest // 2
-        return f"in passes of at most {at.micro_batch_tokens} tokens"
+        return f"in passes of at most {counted(at.micro_batch_tokens, 'token')}"
 
     def _clip_gradients(self) -> float:
         # Sum before the clip: all processes must scale by the norm of the whole step. An infinite
