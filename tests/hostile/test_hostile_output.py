@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from conftest import Invoke, opinion_rows
-from hostile import hostile_report
+from hostile_report import hostile_report
 from pollice.cli.commands import main
 from pollice.cli.progress_bars import shown_on
 from pollice.cli.streams import plain_streams

@@ -62,7 +62,7 @@ WAITING = "import os; print(os.environ.get('GOMP_SPINCOUNT'))"
 
 
 def test_threads_wait_only_shortly_for_one_another() -> None:
-    assert python("-c", f"import pollice.models; {WAITING}").stdout == "1000\n"
+    assert python("-c", f"import pollice.models; {WAITING}").stdout == "10000\n"
 
 
 @pytest.mark.parametrize(

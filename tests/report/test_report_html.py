@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from hostile import hostile_report
+from hostile_report import hostile_report
 from pollice.judging.results import Report
 from pollice.report import to_html
 from pollice.report.html import matrix, options, split_text

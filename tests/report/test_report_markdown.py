@@ -1,7 +1,7 @@
 import re
 from dataclasses import replace
 
-from hostile import hostile_report
+from hostile_report import hostile_report
 from pollice.report import headline, to_markdown
 from pollice.report.markdown import escape
 from report_samples import five_methods, simple_report

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hostile import hostile_report
+from hostile_report import hostile_report
 from pollice.judging.results import Report
 from pollice.report import to_json, write_report
 from report_samples import five_methods, method_report, predictions, report_of

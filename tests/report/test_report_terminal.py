@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from hostile import hostile_report
+from hostile_report import hostile_report
 from pollice.judging.results import Report
 from pollice.report import headline, show, wording
 from report_samples import five_methods, simple_report
