@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
+import pollice
 from conftest import Invoke, opinion_rows
 from hostile_report import hostile_report
 from pollice.cli.commands import main
@@ -244,6 +245,13 @@ def test_a_console_with_colours_shows_what_it_does_not_obey(attack: str) -> None
     shown = stream.getvalue()
     assert shown.startswith("\x1b[1;31m<")
     assert_tame(re.sub(r"\x1b\[[0-9;]*m", "", shown))
+
+
+def test_no_command_prints_past_the_filter() -> None:
+    """Rich's own console would write control characters as they are."""
+    sources = Path(pollice.__file__).parent.rglob("*.py")
+    found = [path.name for path in sources if re.search(r"\bConsole\(", path.read_text("utf-8"))]
+    assert found == []
 
 
 # --- formulas ---

@@ -8,8 +8,6 @@ import errno
 import json
 import os
 import sys
-import tarfile
-import zipfile
 import zlib
 from typing import Any
 
@@ -40,7 +38,8 @@ _NO_MEMORY = (
     "Expected more memory, but the system gives none: end other programs, name fewer or shorter "
     "texts, or limit the method with --memory."
 )
-_DAMAGED = (json.JSONDecodeError, UnicodeError, EOFError, zipfile.BadZipFile, tarfile.TarError)
+_DAMAGED = (json.JSONDecodeError, UnicodeError, EOFError, zlib.error)
+_ARCHIVES = ("zipfile", "tarfile")  # by name, since importing them would slow every start
 
 
 def explain_refusal(error: BaseException) -> MachineError | None:
@@ -54,7 +53,7 @@ def explain_refusal(error: BaseException) -> MachineError | None:
             "Expected values that are nested a few times, but something that was read is nested "
             "too deeply to follow: check the JSON and TOML files that the command names."
         )
-    if isinstance(error, (*_DAMAGED, zlib.error)) or _is_safetensors(error):
+    if isinstance(error, _DAMAGED) or _is_archive(error) or _is_safetensors(error):
         return MachineError(
             f"Expected files as they were written, but one is damaged ({_said(error)}): copy, save "
             "or download it again."
@@ -75,6 +74,10 @@ def refusal_of(error: OSError) -> MachineError:
 def _said(error: BaseException) -> str:
     said = error.strerror if isinstance(error, OSError) else str(error)
     return ((said or str(error)).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
+
+
+def _is_archive(error: BaseException) -> bool:
+    return type(error).__module__ in _ARCHIVES
 
 
 def _is_torch_memory(error: BaseException) -> bool:
