@@ -3,6 +3,6 @@
 Knows nothing about any command.
 """
 
-from pollice.cli.commands import main
+from pollice.cli import main
 
 main()

@@ -61,6 +61,16 @@ class MemoryPlanError(UserError):
     """A method that needs more memory than there is, or than it may use."""
 
 
+class MachineError(UserError):
+    """What the system refuses: a full disk, no permission, no memory, a damaged file."""
+
+
+class OutputClosedError(PolliceError):
+    """Nobody reads the output any more, such as `head`: the work ends without a word."""
+
+    exit_code: int = 141  # as a shell reports a process that SIGPIPE ended
+
+
 class Interrupted(PolliceError):  # noqa: N818  # a request that was met, not a fault
     """The work was asked to stop; a complete checkpoint was written first."""
 

@@ -48,6 +48,8 @@ class Method(ABC):
     knows_more_than_labels: ClassVar[bool] = False
     """Whether predictions use more than the labels given to `fit`. Such a method judges well even
     with wrong labels, so the canary (shuffled labels) cannot test it."""
+    takes_weights: ClassVar[bool] = False
+    """Whether `fit` counts every training row by `Dataset.weights`."""
     joint: ClassVar[bool] = False
     """Whether all processes of torchrun or accelerate share the work of `fit`. If not, only the
     first process fits the method."""

@@ -17,7 +17,8 @@ SHOW = f"import os; print(*(os.environ.get(name) for name in {CACHES}))"
 
 def python(*given: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run Python with neither of the variables but those given."""
-    environment = {name: value for name, value in os.environ.items() if name not in CACHES}
+    unset = (*CACHES, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
     return subprocess.run(
         [sys.executable, *given],
         env={**environment, **variables},
@@ -55,6 +56,21 @@ def test_only_what_is_not_set_is_named() -> None:
     done = python("-c", "import torch, pollice.models", LRU_CACHE_CAPACITY="9")
     assert "set ONEDNN_PRIMITIVE_CACHE_CAPACITY=128 before Python starts." in done.stderr
     assert "LRU" not in done.stderr
+
+
+WAITING = "import os; print(os.environ.get('GOMP_SPINCOUNT'))"
+
+
+def test_threads_wait_only_shortly_for_one_another() -> None:
+    assert python("-c", f"import pollice.models; {WAITING}").stdout == "10000\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [({"GOMP_SPINCOUNT": "7"}, "7\n"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None\n")],
+)
+def test_who_says_how_long_threads_wait_keeps_it(variables: dict[str, str], found: str) -> None:
+    assert python("-c", f"import pollice.models; {WAITING}", **variables).stdout == found
 
 
 @pytest.mark.parametrize("name", ["finetune", "trainer"])

@@ -97,12 +97,11 @@ def test_a_table_without_rows_is_written_and_read(tmp_path: Path) -> None:
 
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-label_words = words.filter(lambda label: "probability:" not in label)
 
 
 @given(
     ids=st.lists(words, max_size=12),
-    labels=st.lists(label_words, min_size=2, max_size=4, unique=True),
+    labels=st.lists(words, min_size=2, max_size=4, unique=True),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=40, deadline=None)
@@ -196,7 +195,7 @@ UNSOUND_COLUMNS: list[tuple[str, list[object], str]] = [
     (
         "tokens",
         [1.0, NAN],
-        f"whole numbers in the column tokens of PATH, but found others. {TOKENS}",
+        f"whole numbers in the column tokens of PATH, but row 2 has nan. {TOKENS}",
     ),
     (
         "tokens",
@@ -212,7 +211,7 @@ UNSOUND_COLUMNS: list[tuple[str, list[object], str]] = [
     (
         "truncated",
         [True, None],
-        "true or false in every row of the column truncated of PATH, but 1 row has neither. "
+        "true or false in every row of the column truncated of PATH, but row 2 has neither. "
         "Leave the column out where it is not known.",
     ),
     ("id", ["a", None], "an id in every row of PATH, but row 2 has none. Give every row an id."),

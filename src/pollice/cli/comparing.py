@@ -106,14 +106,13 @@ def _run(
 
 def show_report(report: "Report", *, as_json: bool) -> None:
     """Print a report on the terminal, or as JSON."""
-    from rich.console import Console
-
+    from pollice.cli.terminal import Terminal
     from pollice.report import show, to_json
 
     if as_json:
         click.echo(json.dumps(to_json(report), indent=2, ensure_ascii=False))
     else:
-        show(report, Console())
+        show(report, Terminal())
 
 
 @click.command()
@@ -158,6 +157,8 @@ def evaluate(
 
 def _check_report_output(output: Path, tables: Sequence[Path]) -> None:
     """Refuse an output that cannot be written, before anything is judged."""
+    from pollice.system.folders import probe_file, probe_folder
+
     if output.suffix.lower() in _PAGES:
         if not output.parent.is_dir():
             raise OptionError(
@@ -173,6 +174,10 @@ def _check_report_output(output: Path, tables: Sequence[Path]) -> None:
             f"Expected a page that ends in .html, or a folder, for the report, but found {output}. "
             "Name for example -o report.html."
         )
+    else:
+        probe_folder(output)
+        return
+    probe_file(output)
 
 
 def _write_report(report: "Report", output: Path) -> Path:

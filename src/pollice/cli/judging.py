@@ -6,21 +6,26 @@ Knows nothing about how a model judges a text.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pollice.cli.early_checks import check_checkpoint, check_source
-from pollice.cli.options import ABSTAIN, OUTPUT, SET, reading
+from pollice.cli.ending import stopped_after
+from pollice.cli.options import ABSTAIN, OUTPUT, RAW_CELLS, SET, reading
 from pollice.cli.progress_bars import waiting, working
 from pollice.cli.settings import options_of, read_options
 from pollice.errors import counted
+
+if TYPE_CHECKING:
+    from pollice.predictions.table import Predictions
 
 
 @click.command()
 @click.argument("predictor", type=click.Path(path_type=Path))
 @click.argument("file")
 @OUTPUT
+@RAW_CELLS
 @ABSTAIN
 @reading
 def predict(
@@ -33,7 +38,7 @@ def predict(
     """
     from pollice.data.reading import read_texts
     from pollice.judging.metrics import abstain, check_threshold
-    from pollice.predictions.files import check_output, write_predictions
+    from pollice.predictions.files import check_output, check_room, write_predictions
     from pollice.predictions.predict import predict as predict_texts
     from pollice.runs.predictors import load_predictor
     from pollice.system.folders import read_manifest, write_atomically
@@ -43,16 +48,29 @@ def predict(
     folder = _predictor_folder(predictor)
     read_manifest(folder)  # before the texts, which may be many: a wrong name is told at once
     table = read_texts(file, read_options(given))
+
+    def write(judged: "Predictions", path: Path) -> tuple[str | None, ...]:
+        labels = abstain(judged, abstain_below).predicted
+        raw = given["raw_cells"]
+        write_atomically(
+            path,
+            lambda file: write_predictions(judged, file, output.suffix, labels, raw_cells=raw),
+        )
+        return labels
+
+    def keep(judged: "Predictions", stop: KeyboardInterrupt) -> None:
+        part = output.with_name(f"{output.stem}.part{output.suffix}")
+        write(judged, part)
+        raise stopped_after(stop, len(judged), len(table), part) from stop
+
     with waiting("loading the predictor"):
         loaded = load_predictor(folder)
+    check_room(output, table.ids, loaded.label_names)
     with working():
         known = table.gold is not None and set(table.gold) <= set(loaded.label_names)
         gold = [str(label) for label in table.gold or ()] if known else None
-        predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=gold)
-    labels = abstain(predictions, abstain_below).predicted
-    write_atomically(
-        output, lambda path: write_predictions(predictions, path, output.suffix, labels)
-    )
+        predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=gold, if_stopped=keep)
+    labels = write(predictions, output)
     cut = predictions.cut_rows or 0
     unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
     click.echo(
@@ -101,6 +119,7 @@ def _predictor_folder(folder: Path) -> Path:
 @click.option("--seed", type=click.IntRange(0), default=0, help="Decides the calibrating texts.")
 @SET
 @OUTPUT
+@RAW_CELLS
 @reading
 def label(file: str, names: str, output: Path, uncertain_first: bool, **given: Any) -> None:
     """Label the texts of FILE when you have no labels, or only a few.
@@ -117,6 +136,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     with waiting("loading the method prompt"):
         from pollice.runs import labelling
     from pollice.data.reading import read_dataset, read_texts
+    from pollice.predictions.files import check_room
     from pollice.system.folders import write_atomically
 
     label_names = labelling.label_names_of(names)
@@ -128,12 +148,17 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     known_reading = replace(reading, text_column=column)
     known = read_dataset(given["known"], known_reading) if given["known"] else None
     table = read_texts(file, replace(reading, label_column=None, label_names=None))
+    check_room(output, table.ids, label_names, table.texts)
     with working():
         labelled = labelling.label_texts(table, label_names, options, known)
     write_atomically(
         output,
         lambda path: labelling.write_labelled(
-            labelled, path, output.suffix, uncertain_first=uncertain_first
+            labelled,
+            path,
+            output.suffix,
+            uncertain_first=uncertain_first,
+            raw_cells=given["raw_cells"],
         ),
     )
     click.echo(f"{counted(len(labelled.texts), 'row')} labelled: {output}")

@@ -6,14 +6,15 @@ Knows nothing about comparisons and reports.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from pollice.catalogue.entries import Entry
+from pollice.cli.terminal import Terminal
 from pollice.data.summary import DatasetSummary, TextsSummary
 from pollice.errors import counted
 from pollice.methods import find_method, method_names, method_options, method_summary
+from pollice.system.plain_text import one_line
 
 if TYPE_CHECKING:
     from pollice.models.pretrained.architecture import Anatomy
@@ -25,10 +26,10 @@ _MEGABYTE = 1_000_000
 
 def show_summary(source: str, summary: DatasetSummary) -> None:
     """Print what to know of a data set before learning from it."""
-    console = Console()
-    console.print(f"[bold]{escape(source)}[/]: {counted(summary.rows, 'labelled row')}")
+    console = Terminal()
+    console.print(f"[bold]{escape(one_line(source))}[/]: {counted(summary.rows, 'labelled row')}")
     for reason, rows in summary.dropped.items():
-        console.print(f"  left out: {counted(rows, 'row')} ({escape(reason)})")
+        console.print(f"  left out: {counted(rows, 'row')} ({escape(one_line(reason))})")
     words = summary.words
     console.print(
         f"  words in a text: {words['p5']:,} to {words['p95']:,} (5th to 95th percentile), "
@@ -46,7 +47,7 @@ def show_summary(source: str, summary: DatasetSummary) -> None:
         )
     for text, labels in list(summary.repeated_texts.items())[:_SHOWN_REPEATED]:
         rows = sum(labels.values())
-        found = ", ".join(f"{label} {count:,}" for label, count in labels.items())
+        found = ", ".join(f"{one_line(label)} {count:,}" for label, count in labels.items())
         line = (
             f"  often: {_short(text)} ({counted(rows, 'row')}, {rows / summary.rows:.1%}: {found})"
         )
@@ -56,18 +57,17 @@ def show_summary(source: str, summary: DatasetSummary) -> None:
             f"  and {counted(len(summary.repeated_texts) - _SHOWN_REPEATED, 'text')} more"
         )
     for label, rows in summary.labels.items():
-        console.print(
-            f"\n[bold]{escape(label)}[/]: {counted(rows, 'row')} ({rows / summary.rows:.1%})"
-        )
+        share = f"{counted(rows, 'row')} ({rows / summary.rows:.1%})"
+        console.print(f"\n[bold]{escape(one_line(label))}[/]: {share}")
         for text in summary.examples[label]:
             console.print(f"  · {escape(_short(text))}", highlight=False)
 
 
 def show_texts(source: str, summary: TextsSummary) -> None:
     """Print what to know of texts without labels, and how to go on."""
-    console = Console()
+    console = Terminal()
     console.print(
-        f"[bold]{escape(source)}[/]: {counted(summary.rows, 'text')} without labels, "
+        f"[bold]{escape(one_line(source))}[/]: {counted(summary.rows, 'text')} without labels, "
         f"{summary.empty:,} of them empty"
     )
     words = summary.words
@@ -85,14 +85,14 @@ def show_texts(source: str, summary: TextsSummary) -> None:
         console.print(f"  · {escape(_short(text))}", highlight=False)
     line = (
         "\nNo column of labels was found. If there is one, name it with --label-column. If there "
-        f"is none, pollice gives labels: pollice label {source} --labels negative,positive "
-        "-o labelled.csv"
+        f"is none, pollice gives labels: pollice label {one_line(source)} --labels "
+        "negative,positive -o labelled.csv"
     )
     console.print(escape(line), highlight=False)
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = one_line(text)
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}…"
 
 
@@ -104,7 +104,7 @@ def show_catalogue(entries: Mapping[str, Entry]) -> None:
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].kind, item[0])):
         size = "" if entry.size is None else f"{entry.size / _MEGABYTE:,.0f}"
         table.add_row(name, entry.kind, size, escape(entry.licence), escape(entry.description))
-    Console().print(table)
+    Terminal().print(table)
 
 
 def show_methods() -> None:
@@ -112,14 +112,14 @@ def show_methods() -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name in method_names():
         table.add_row(f"[bold]{name}[/]", escape(method_summary(name)))
-    console = Console()
+    console = Terminal()
     console.print(table)
     console.print("\nOptions and their defaults: pollice methods NAME", highlight=False)
 
 
 def show_method(name: str) -> None:
     """Print a method's options with their types, defaults and meaning."""
-    console = Console()
+    console = Terminal()
     find_method(name)
     console.print(f"[bold]{name}[/]: {escape(method_summary(name))}\n")
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -136,7 +136,7 @@ def show_method(name: str) -> None:
 
 def show_anatomy(anatomy: "Anatomy") -> None:
     """Print an architecture; other names for a field stand behind it, in the report's words."""
-    console = Console()
+    console = Terminal()
     kind = "causal language model" if anatomy.causal else "encoder"
     console.print(f"[bold]{escape(anatomy.name)}[/]: {escape(anatomy.family)}, {kind}\n")
     for title, rows in (

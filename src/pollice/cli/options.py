@@ -27,6 +27,11 @@ OUTPUT = click.option(
     type=click.Path(path_type=Path),
     help=".parquet, .csv or .jsonl",
 )
+RAW_CELLS = click.option(
+    "--raw-cells",
+    is_flag=True,
+    help="Keep cells of CSV that a spreadsheet takes for formulas [default: an apostrophe first].",
+)
 MEMORY = click.option(
     "--memory", metavar="SIZE", help="The most a method may use, as 15GiB [default: what is free]."
 )

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from pollice.cli.terminal import Terminal
 from pollice.system.processes import is_first
 from pollice.system.progress import Advance, listening, stage
 
@@ -54,7 +55,7 @@ def shown_on(console: Console, clock: Callable[[], float] = monotonic) -> Iterat
     """
     progress = Progress(
         SpinnerColumn(finished_text="✓"),
-        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
+        TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
         BarColumn(bar_width=8),
         MofNCompleteColumn(table_column=Column(no_wrap=True, justify="right")),
         _RateColumn(table_column=Column(no_wrap=True, justify="right")),
@@ -106,7 +107,7 @@ def shown_on(console: Console, clock: Callable[[], float] = monotonic) -> Iterat
 @contextmanager
 def working() -> Iterator[None]:
     """Show bars and messages on standard error while work goes on; of the first process only."""
-    console = Console(stderr=True, quiet=not is_first())
+    console = Terminal(stderr=True, quiet=not is_first())
     logger = logging.getLogger("pollice")
     handler = _ConsoleHandler(console)
     logger.addHandler(handler)

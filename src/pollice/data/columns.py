@@ -22,6 +22,8 @@ PART_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
 PART_NAMES |= dict.fromkeys(("test", "testing"), "test")
 """What sources call their parts, and what pollice calls them."""
 
+_SHOWN_NAMES = 5  # usual names of a column, in an error
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:

@@ -27,10 +27,13 @@ class Dataset:
     """``"train"``, ``"validation"`` or ``"test"`` for each row, where the source says so."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Rows left out when reading, by reason."""
+    weights: tuple[float, ...] | None = None
+    """How much each row counts in fitting, for methods that can tell; None: all alike."""
 
     def __post_init__(self) -> None:
         rows = len(self.ids)
-        for name, column in [("texts", self.texts), ("labels", self.labels), ("parts", self.parts)]:
+        for name in ("texts", "labels", "parts", "weights"):
+            column = getattr(self, name)
             if column is not None and len(column) != rows:
                 raise DataError(
                     f"{name} must have {counted(rows, 'row')} like ids, not {len(column)}."
@@ -56,6 +59,7 @@ class Dataset:
             texts=tuple(self.texts[row] for row in rows),
             labels=tuple(self.labels[row] for row in rows),
             parts=None if self.parts is None else tuple(self.parts[row] for row in rows),
+            weights=None if self.weights is None else tuple(self.weights[row] for row in rows),
         )
 
 

@@ -3,6 +3,8 @@
 Knows nothing about texts, labels or data sets.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pollice.data.formats.columns import Choose, Columns
@@ -11,6 +13,7 @@ from pollice.data.formats.lines import COMPRESSED_SUFFIXES
 from pollice.data.formats.parquet import read_parquet
 from pollice.data.formats.separated import read_separated
 from pollice.errors import DataError
+from pollice.predictions.cells import may_be_disarmed, rearm
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
@@ -38,7 +41,7 @@ def read_columns(path: Path, choose: Choose) -> Columns:
     if suffix == ".parquet":
         columns = read_parquet(path, choose)
     elif suffix in (".csv", ".tsv"):
-        columns = read_separated(path, choose, "," if suffix == ".csv" else "\t")
+        columns = _read_cells(path, choose, "," if suffix == ".csv" else "\t")
     else:
         columns = read_json_lines(path, choose)
     if not len(columns):
@@ -47,3 +50,23 @@ def read_columns(path: Path, choose: Choose) -> Columns:
             "Name a file with at least one row."
         )
     return columns
+
+
+def _read_cells(path: Path, choose: Choose, usual: str) -> Columns:
+    """Read CSV or TSV; in a table that pollice wrote, formulas lose the apostrophe before them."""
+    names: list[str] = []
+
+    def note_and_choose(found: Sequence[str]) -> Sequence[str]:
+        names.extend(found)
+        return choose(found)
+
+    columns = read_separated(path, note_and_choose, usual)
+    if not may_be_disarmed(names):
+        return columns
+    return replace(
+        columns,
+        values={
+            name: [rearm(value) if isinstance(value, str) else value for value in values]
+            for name, values in columns.values.items()
+        },
+    )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pollice.errors import OptionError, PredictionsError
 from pollice.judging.ordinal import OrdinalEvaluation, evaluate_on_scale
+from pollice.predictions.foreign_columns import RANGE_TOLERANCE, SUM_TOLERANCE
 from pollice.predictions.predictor import FloatArray
 from pollice.predictions.table import Predictions
 
@@ -22,8 +23,6 @@ BoolArray = NDArray[np.bool_]
 
 _BINS = 15  # Guo et al. (2017), section 5
 _EPSILON = float(np.finfo(np.float64).eps)  # scikit-learn's clip in log_loss
-_RANGE_TOLERANCE = 1e-6
-_SUM_TOLERANCE = 1e-3
 _Z = NormalDist().inv_cdf(0.975)
 
 
@@ -291,10 +290,10 @@ def _scored(predictions: Predictions) -> BoolArray:
     probabilities = predictions.probabilities
     scored = np.logical_not(np.isnan(probabilities).any(axis=1))
     lowest, highest = probabilities.min(axis=1), probabilities.max(axis=1)
-    outside = (lowest < -_RANGE_TOLERANCE) | (highest > 1 + _RANGE_TOLERANCE)
+    outside = (lowest < -RANGE_TOLERANCE) | (highest > 1 + RANGE_TOLERANCE)
     # Infinities are outside already, and their sum may be NaN.
     sums = np.where(np.isfinite(probabilities), probabilities, 0.0).sum(axis=1)
-    unsound = np.flatnonzero(scored & (outside | (np.abs(sums - 1) > _SUM_TOLERANCE)))
+    unsound = np.flatnonzero(scored & (outside | (np.abs(sums - 1) > SUM_TOLERANCE)))
     if len(unsound):
         row = int(unsound[0])
         raise PredictionsError(

@@ -142,6 +142,7 @@ class Baseline(PlannedMethod):
     """N-grams of words and signs, and of characters: what every other must beat."""
 
     predictor_type = BagOfWords
+    takes_weights = True
 
     ngrams: int = Field(default=3, ge=1, le=5)
     """The most words and signs of a feature: 3 takes them alone, in pairs and in triples."""
@@ -164,6 +165,7 @@ class Baseline(PlannedMethod):
                 (validation.texts, validation.labels),
                 train.label_names,
                 options,
+                weights=train.weights,
             )
             advance(len(train))
         return BagOfWords(model, train.label_names)

@@ -28,6 +28,7 @@ class Features(ReadingOptions, PlannedMethod):
     """A frozen encoder's vectors, scaled, with logistic regression: minutes, and no GPU."""
 
     predictor_type = VectorClassifier
+    takes_weights = True
 
     checkpoint: str = "multilingual-e5-small"
     """A catalogue name, a folder, or hub:owner/name@revision."""
@@ -51,7 +52,13 @@ class Features(ReadingOptions, PlannedMethod):
         held_out = None
         if len(validation):
             held_out = (_encode(encoder, validation, "encoding validation"), validation.labels)
-        head = fit_head(vectors, train.labels, train.label_names, validation=held_out)
+        head = fit_head(
+            vectors,
+            train.labels,
+            train.label_names,
+            validation=held_out,
+            weights=train.weights,
+        )
         return VectorClassifier(encoder, head, train.label_names)
 
     def estimate_memory(self, lengths: Lengths) -> Footprint:

@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from pollice.predictions.saved_files import damaged
+from pollice.system.threads import few_threads
 
 FloatArray = NDArray[np.float64]
 
@@ -87,6 +88,7 @@ def fit_head(
     *,
     validation: tuple[Any, Sequence[str]] | None = None,
     strengths: Sequence[float] = _STRENGTHS,
+    weights: Sequence[float] | None = None,
 ) -> LinearHead:
     """Fit a head, its regularization chosen by log loss on validation rows.
 
@@ -96,23 +98,39 @@ def fit_head(
         label_names: The order of the columns.
         validation: Features and labels to choose by; None: five-fold cross-validation.
         strengths: The inverse regularization strengths to choose from.
+        weights: How much each row counts; None: all alike.
     """
+    steps = features.nnz if issparse(features) else features.size
+    with few_threads(steps * len(label_names)):
+        return _fit_head(features, labels, label_names, validation, strengths, weights)
+
+
+def _fit_head(
+    features: Any,
+    labels: Sequence[str],
+    label_names: Sequence[str],
+    validation: tuple[Any, Sequence[str]] | None,
+    strengths: Sequence[float],
+    weights: Sequence[float] | None,
+) -> LinearHead:
+    counts = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
     codes = label_codes(labels, label_names)
     mean, scale = _standardization(features)
     scaled = _standardized(features, mean, scale)
     if validation is not None and len(validation[1]):
         held_out = _standardized(validation[0], mean, scale)
-        rounds = [(scaled, codes, held_out, label_codes(validation[1], label_names))]
+        rounds = [(scaled, codes, counts, held_out, label_codes(validation[1], label_names))]
     else:
         rounds = [
-            (scaled[train], codes[train], scaled[held], codes[held])
+            (scaled[train], codes[train], counts[train], scaled[held], codes[held])
             for train, held in fold_rows(codes)
         ]
     losses = [
         sum(_held_out_loss(strength, *one, len(label_names)) for one in rounds)
         for strength in strengths
     ]
-    weight, bias = _fit(strengths[int(np.argmin(losses))], scaled, codes, len(label_names))
+    best = strengths[int(np.argmin(losses))]
+    weight, bias = _fit(best, scaled, codes, counts, len(label_names))
     return LinearHead(mean=mean, scale=scale, weight=weight, bias=bias)
 
 
@@ -152,17 +170,18 @@ def _held_out_loss(
     strength: float,
     features: Any,
     codes: NDArray[np.int64],
+    counts: FloatArray,
     held_out: Any,
     held_out_codes: NDArray[np.int64],
     labels: int,
 ) -> float:
-    weight, bias = _fit(strength, features, codes, labels)
+    weight, bias = _fit(strength, features, codes, counts, labels)
     log_probabilities = log_softmax(held_out @ weight + bias, axis=1)
     return float(-log_probabilities[np.arange(len(held_out_codes)), held_out_codes].sum())
 
 
 def _fit(
-    strength: float, features: Any, codes: NDArray[np.int64], labels: int
+    strength: float, features: Any, codes: NDArray[np.int64], counts: FloatArray, labels: int
 ) -> tuple[FloatArray, FloatArray]:
     weight = np.zeros((features.shape[1], labels))
     bias = np.full(labels, ABSENT)
@@ -170,7 +189,8 @@ def _fit(
     if len(present) == 1:
         bias[present] = 0.0
         return weight, bias
-    model = LogisticRegression(C=strength, max_iter=2000).fit(features, codes)
+    model = LogisticRegression(C=strength, max_iter=2000)
+    model.fit(features, codes, sample_weight=counts)
     # For two labels scikit-learn has one row of weights, the log-odds of the second label.
     if len(present) == 2:
         weight[:, present] = np.stack([np.zeros(features.shape[1]), model.coef_[0]], axis=1)

@@ -127,9 +127,21 @@ class NgramModel:
 
 
 def fit_ngram_model(
-    train: Rows, validation: Rows, label_names: Sequence[str], options: NgramOptions
+    train: Rows,
+    validation: Rows,
+    label_names: Sequence[str],
+    options: NgramOptions,
+    *,
+    weights: Sequence[float] | None = None,
 ) -> NgramModel:
     """Learn the n-grams and the head from training rows; validation rows choose its strength.
+
+    Args:
+        train: What is learned from.
+        validation: What the strength is chosen by; may be empty.
+        label_names: The order of the columns.
+        options: How many n-grams are taken.
+        weights: How much each training row counts; None: all alike.
 
     Raises:
         DataError: no training text has a word or a sign.
@@ -159,7 +171,11 @@ def fit_ngram_model(
             Block(matrix=matrix, weighting=weighting)
             for matrix, weighting in zip(matrices, weightings, strict=True)
         ]
-        fitted.append(fit_one_against_rest(blocks, train[1], label_names, validation=held_out))
+        fitted.append(
+            fit_one_against_rest(
+                blocks, train[1], label_names, validation=held_out, weights=weights
+            )
+        )
     head, _ = min(fitted, key=itemgetter(1))  # of equals the first
     return NgramModel(ngrams=views, head=head)
 

@@ -110,6 +110,7 @@ def fit_one_against_rest(
     *,
     validation: tuple[Sequence[csr_matrix], Sequence[str]] | None = None,
     strengths: Sequence[float] = _STRENGTHS,
+    weights: Sequence[float] | None = None,
 ) -> tuple[OneAgainstRest, float]:
     """Return the fitted head, and its log loss on the rows that its regularization is chosen by.
 
@@ -119,24 +120,27 @@ def fit_one_against_rest(
         label_names: The order of the columns.
         validation: Blocks and labels to choose by; None: five-fold cross-validation.
         strengths: The inverse regularization strengths to choose from.
+        weights: How much each row counts; None: all alike.
     """
     codes = label_codes(labels, label_names)
     count = len(label_names)
+    counts = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
     if validation is not None and len(validation[1]):
-        heads = _fit_each(strengths, blocks, codes, count)
+        heads = _fit_each(strengths, blocks, codes, counts, count)
         held_out = label_codes(validation[1], label_names)
         of_each = np.array([_loss(head, validation[0], held_out) for head in heads])
         best = int(np.argmin(of_each))
         return heads[best], float(of_each[best])
     losses: FloatArray | float = 0.0
     for train, held in fold_rows(codes):
-        heads = _fit_each(strengths, [block.take(train) for block in blocks], codes[train], count)
+        taken = [block.take(train) for block in blocks]
+        heads = _fit_each(strengths, taken, codes[train], counts[train], count)
         unseen = [block.matrix[held] for block in blocks]
         losses = losses + np.array([_loss(head, unseen, codes[held]) for head in heads])
     best = int(np.argmin(losses))
     per_strength = len(_sharpnesses(codes))
     chosen = best // per_strength
-    heads = _fit_each(strengths[chosen : chosen + 1], blocks, codes, count)
+    heads = _fit_each(strengths[chosen : chosen + 1], blocks, codes, counts, count)
     return heads[best % per_strength], float(np.min(losses))
 
 
@@ -150,12 +154,18 @@ def _loss(head: OneAgainstRest, blocks: Sequence[csr_matrix], codes: IntArray) -
 
 
 def _fit_each(
-    strengths: Sequence[float], blocks: Sequence[Block], codes: IntArray, labels: int
+    strengths: Sequence[float],
+    blocks: Sequence[Block],
+    codes: IntArray,
+    counts: FloatArray,
+    labels: int,
 ) -> list[OneAgainstRest]:
     """Fit for every strength, each with every sharpness."""
     present = np.unique(codes)
     columns = present[1:] if len(present) == 2 else present if len(present) > 2 else present[:0]
-    importance = [_importance(block, [codes == column for column in columns]) for block in blocks]
+    importance = [
+        _importance(block, [codes == column for column in columns], counts) for block in blocks
+    ]
     fitted = [
         _fit_column(
             strengths,
@@ -164,6 +174,7 @@ def _fit_each(
                 for block, each in zip(blocks, importance, strict=True)
             ],
             codes == column,
+            counts,
         )
         for number, column in enumerate(columns)
     ]
@@ -195,34 +206,46 @@ def _head(
 
 
 def _fit_column(
-    strengths: Sequence[float], blocks: Sequence[csr_matrix], positive: NDArray[np.bool_]
+    strengths: Sequence[float],
+    blocks: Sequence[csr_matrix],
+    positive: NDArray[np.bool_],
+    counts: FloatArray,
 ) -> list[tuple[NDArray[np.float32], float]]:
     features = blocks[0] if len(blocks) == 1 else hstack(blocks, format="csr")
     found = []
     # Each from the start: from where the one before ended, the solver stops at its first step.
     for strength in strengths:
-        model = LogisticRegression(C=strength, max_iter=2000).fit(features, positive)
+        model = LogisticRegression(C=strength, max_iter=2000)
+        model.fit(features, positive, sample_weight=counts)
         found.append((model.coef_[0].astype(np.float32), float(model.intercept_[0])))
     return found
 
 
-def _importance(block: Block, targets: Sequence[NDArray[np.bool_]]) -> NDArray[np.float32]:
+def _importance(
+    block: Block, targets: Sequence[NDArray[np.bool_]], counts: FloatArray
+) -> NDArray[np.float32]:
     if block.weighting == "rarity" or not targets:
         rows, features = block.matrix.shape
         with_it = np.bincount(block.matrix.indices, minlength=features)
         rarity: NDArray[np.float64] = np.log((1 + rows) / (1 + with_it)) + 1
         return rarity.astype(np.float32)[:, None]
-    ratios = [_log_count_ratios(block.matrix, positive) for positive in targets]
+    ratios = [_log_count_ratios(block.matrix, positive, counts) for positive in targets]
     return np.stack(ratios, axis=1).astype(np.float32)
 
 
-def _log_count_ratios(matrix: csr_matrix, positive: NDArray[np.bool_]) -> FloatArray:
+def _log_count_ratios(
+    matrix: csr_matrix, positive: NDArray[np.bool_], counts: FloatArray
+) -> FloatArray:
     """Return how much commoner each feature is among the positive rows, ``(features,)``."""
     of_entry = np.repeat(positive, np.diff(matrix.indptr))
+    count_of_entry = np.repeat(counts, np.diff(matrix.indptr))
     shares = []
     for chosen in (of_entry, ~of_entry):
-        counts = np.bincount(matrix.indices[chosen], minlength=matrix.shape[1]) + _SMOOTHING
-        shares.append(np.log(counts / counts.sum()))
+        found = np.bincount(
+            matrix.indices[chosen], count_of_entry[chosen], minlength=matrix.shape[1]
+        )
+        smoothed = found + _SMOOTHING
+        shares.append(np.log(smoothed / smoothed.sum()))
     ratios: FloatArray = shares[0] - shares[1]
     return ratios
 

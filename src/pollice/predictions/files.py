@@ -13,13 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pollice.errors import PredictionsError
+from pollice.predictions.cells import disarm
 from pollice.predictions.table import Predictions
+from pollice.system.folders import probe_file, probe_space
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+_ROW_BYTES = 32  # the label, its probability, the tokens, and what separates them
+_PROBABILITY_BYTES = 9
 
 
 def check_output(path: Path, *sources: str) -> None:
     """Refuse an output that cannot be written, before any text is judged.
+
+    It writes a little into the folder, and removes it again.
 
     Args:
         path: The output file.
@@ -45,6 +52,22 @@ def check_output(path: Path, *sources: str) -> None:
                 f"Expected an output besides the texts, but {path} is the file of texts itself. "
                 "Name another output."
             )
+    probe_file(path)
+
+
+def check_room(
+    path: Path, ids: Sequence[str], label_names: Sequence[str], texts: Sequence[str] = ()
+) -> None:
+    """Refuse a disk without room for the output, before any text is judged.
+
+    Args:
+        path: The output file.
+        ids: The ids of its rows.
+        label_names: The labels, each of which has a probability in every row.
+        texts: The texts, if they are written too.
+    """
+    letters = sum(map(len, ids)) + sum(map(len, texts))
+    probe_space(path, letters + len(ids) * (_ROW_BYTES + _PROBABILITY_BYTES * len(label_names)))
 
 
 def write_predictions(
@@ -52,22 +75,34 @@ def write_predictions(
     path: Path,
     suffix: str,
     labels: Sequence[str | None] | None = None,
+    *,
+    raw_cells: bool = False,
 ) -> None:
     """Write the table in the format of a suffix; CSV and JSON Lines have a label column.
 
     ``labels`` is one per row, None for an empty label; by default the predicted ones.
+    ``raw_cells`` keeps cells of CSV that a spreadsheet would take for formulas.
     """
     if suffix == ".parquet":
         predictions.write(path)
         return
     rows = _rows(predictions, predictions.predicted if labels is None else labels)
-    write_rows(rows, _columns(predictions), path, suffix)
+    write_rows(rows, _columns(predictions), path, suffix, raw_cells=raw_cells)
 
 
 def write_rows(
-    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path, suffix: str
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[str],
+    path: Path,
+    suffix: str,
+    *,
+    raw_cells: bool = False,
 ) -> None:
-    """Write rows as CSV, JSON Lines or Parquet; each row has all columns."""
+    """Write rows as CSV, JSON Lines or Parquet; each row has all columns.
+
+    Texts in CSV get an apostrophe where a spreadsheet would take them for formulas (`disarm`),
+    unless ``raw_cells``; numbers are numbers, and stay.
+    """
     if suffix == ".parquet":
         listed = list(rows)
         pq.write_table(pa.table({name: [row[name] for row in listed] for name in columns}), path)
@@ -76,10 +111,14 @@ def write_rows(
         if suffix == ".csv":
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(rows if raw_cells else map(_disarmed, rows))
         else:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _disarmed(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: disarm(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _columns(predictions: Predictions) -> list[str]:

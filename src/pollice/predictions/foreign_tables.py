@@ -12,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from pollice.errors import PredictionsError
+from pollice.predictions.cells import rearm
 
 _TEXTS = ("id", "gold")  # never numbers: the id 007 is not 7
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -26,12 +27,19 @@ def read_table(path: Path) -> Any:
         PredictionsError: it cannot be read as that.
     """
     suffix = path.suffix.lower()
+    if path.exists() and not path.is_file():  # a pipe or a device may never end
+        raise PredictionsError(
+            f"Expected a predictions table, but {path} is no file. Name the predictions.parquet of "
+            "a run."
+        )
     try:
         if suffix in _SEPARATORS:
             return _read_separated(path, _SEPARATORS[suffix])
         if suffix in _JSON_LINES:
             return _read_json_lines(path)
-        return pq.read_table(path)
+        # Not pyarrow's `read_table`, which takes NAME=VALUE in the path for a column.
+        with pq.ParquetFile(path) as file:
+            return file.read()
     except (OSError, ValueError, TypeError, AttributeError, pa.ArrowException) as error:
         form = _FORMS.get(suffix, "Parquet")
         remedy = "Name the predictions.parquet of a run."
@@ -50,7 +58,7 @@ def _read_separated(path: Path, usual: str) -> Any:
         header = file.readline()
     # In many countries spreadsheets write semicolons.
     separator = next((mark for mark in (usual, *";\t") if mark in header), usual)
-    return pyarrow.csv.read_csv(
+    table = pyarrow.csv.read_csv(
         path,
         parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
@@ -59,6 +67,16 @@ def _read_separated(path: Path, usual: str) -> Any:
             strings_can_be_null=True,
         ),
     )
+    return _rearmed(table)
+
+
+def _rearmed(table: Any) -> Any:
+    """Take away the apostrophes that pollice writes before what would be a formula."""
+    for place, name in enumerate(table.column_names):
+        if name in _TEXTS and pa.types.is_string(table.column(place).type):
+            cells = [cell and rearm(cell) for cell in table.column(place).to_pylist()]
+            table = table.set_column(place, name, pa.array(cells, pa.string()))
+    return table
 
 
 def _read_json_lines(path: Path) -> Any:

@@ -15,14 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pollice.errors import PredictionsError, counted
+from pollice.predictions.foreign_columns import COLUMN, ForeignColumns
 from pollice.predictions.foreign_tables import read_table
 from pollice.predictions.predictor import FloatArray
-
-_COLUMN = "probability:"
-_REMEDIES = {
-    "id": "Give every row an id.",
-    "gold": "Leave the column out where labels are not known.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +129,7 @@ class Predictions:
         ``tokens``, ``truncated`` and ``VARIANT/probability:LABEL``.
 
         Raises:
-            PredictionsError: a column is missing or holds wrong values.
+            PredictionsError: a column is missing or holds wrong values, with the row.
         """
         table = read_table(path)
         return cls._of_table(table, path)
@@ -142,102 +137,46 @@ class Predictions:
     @classmethod
     def _of_table(cls, table: Any, path: Path) -> Self:
         names = tuple(
-            name.removeprefix(_COLUMN) for name in table.column_names if name.startswith(_COLUMN)
+            name.removeprefix(COLUMN) for name in table.column_names if name.startswith(COLUMN)
         )
         if "id" not in table.column_names or len(names) < 2:
             raise PredictionsError(
-                f"A predictions table needs the column id and a column {_COLUMN}LABEL for each of "
+                f"A predictions table needs the column id and a column {COLUMN}LABEL for each of "
                 f"two labels or more, but {path} has: {', '.join(table.column_names)}."
             )
-        variants = dict.fromkeys(
-            name.partition("/")[0] for name in table.column_names if f"/{_COLUMN}" in name
-        )
+        found = ForeignColumns(table, path)
         return cls(
-            ids=_names(table, path, "id"),
+            ids=found.names("id"),
             label_names=names,
-            probabilities=_probabilities(table, path, "", names),
-            gold=_names(table, path, "gold") if "gold" in table.column_names else None,
-            tokens=_tokens(table, path),
-            truncated=_truncated(table, path),
-            variants={name: _probabilities(table, path, f"{name}/", names) for name in variants},
+            probabilities=found.probabilities("", names),
+            gold=found.names("gold") if "gold" in table.column_names else None,
+            tokens=found.tokens(),
+            truncated=found.truncated(),
+            variants={
+                name: found.probabilities(f"{name}/", names)
+                for name in _variant_names(table.column_names)
+            },
         )
+
+
+def _variant_names(columns: Iterable[str]) -> list[str]:
+    """Return the names of the variants; a label may hold the very mark that ends them."""
+    return list(
+        dict.fromkeys(
+            name.partition(f"/{COLUMN}")[0]
+            for name in columns
+            if f"/{COLUMN}" in name and not name.startswith(COLUMN)
+        )
+    )
 
 
 def _probability_columns(
     prefix: str, label_names: tuple[str, ...], probabilities: FloatArray
 ) -> dict[str, Any]:
     return {
-        f"{prefix}{_COLUMN}{label}": pa.array(probabilities[:, column], pa.float64())
+        f"{prefix}{COLUMN}{label}": pa.array(probabilities[:, column], pa.float64())
         for column, label in enumerate(label_names)
     }
-
-
-def _probabilities(table: Any, path: Path, prefix: str, label_names: tuple[str, ...]) -> FloatArray:
-    columns = []
-    for label in label_names:
-        name = f"{prefix}{_COLUMN}{label}"
-        if name not in table.column_names:
-            raise PredictionsError(f"Expected a column {name} in {path}, but there is none.")
-        try:
-            columns.append(table[name].cast(pa.float64()).to_numpy())
-        except pa.ArrowException as error:
-            raise PredictionsError(
-                f"Expected numbers in the column {name} of {path}, but found {table[name].type}."
-            ) from error
-    return np.stack(columns, axis=1)
-
-
-def _names(table: Any, path: Path, name: str) -> tuple[str, ...]:
-    """Return the ids or the gold labels as text."""
-    column, what = table[name], {"id": "an id", "gold": "a gold label"}[name]
-    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
-        raise PredictionsError(
-            f"Expected text or whole numbers in the column {name} of {path}, but found "
-            f"{column.type}. Write {what} as text in each row."
-        )
-    values = column.to_pylist()
-    if None in values:
-        raise PredictionsError(
-            f"Expected {what} in every row of {path}, but row {values.index(None) + 1} has "
-            f"none. {_REMEDIES[name]}"
-        )
-    return tuple(str(value) for value in values)
-
-
-def _tokens(table: Any, path: Path) -> NDArray[np.int64]:
-    """Return the tokens of each row; 0 if not known."""
-    if "tokens" not in table.column_names:
-        return np.zeros(table.num_rows, np.int64)
-    column = table["tokens"]
-    try:
-        whole = column.cast(pa.int64())  # 12.0 is whole; NaN and 12.5 are not
-    except pa.ArrowException as error:
-        found = "others" if pa.types.is_floating(column.type) else column.type
-        raise PredictionsError(
-            f"Expected whole numbers in the column tokens of {path}, but found {found}. "
-            "Write how many tokens each text has, or leave the column out."
-        ) from error
-    counts: NDArray[np.int64] = whole.fill_null(0).to_numpy().astype(np.int64)
-    return counts
-
-
-def _truncated(table: Any, path: Path) -> NDArray[np.bool_] | None:
-    if "truncated" not in table.column_names:
-        return None
-    column = table["truncated"]
-    if not pa.types.is_boolean(column.type):
-        raise PredictionsError(
-            f"Expected true or false in the column truncated of {path}, but found {column.type}. "
-            "Write whether each text was cut, or leave the column out."
-        )
-    if column.null_count:
-        raise PredictionsError(
-            f"Expected true or false in every row of the column truncated of {path}, but "
-            f"{counted(column.null_count, 'row has', 'rows have')} neither. "
-            "Leave the column out where it is not known."
-        )
-    cut: NDArray[np.bool_] = column.to_numpy().astype(np.bool_)
-    return cut
 
 
 def ids_sha256(ids: Iterable[str]) -> str:

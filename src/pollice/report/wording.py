@@ -4,13 +4,14 @@ Knows nothing about terminals, Markdown or HTML.
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pollice.errors import counted
 from pollice.judging.metrics import Evaluation
 from pollice.judging.results import AgainstMajority, MethodReport, Pair, Report
+from pollice.system.plain_text import one_line as one_line
+from pollice.system.plain_text import visible as visible
 
 NOTHING = "\N{EN DASH}"
 UNKNOWN = "unknown"
@@ -18,32 +19,11 @@ _FIGURES_FOR = 3  # more methods than this in one sentence are named without the
 _ONE_ANSWER = 0.9  # a share of the rows above it is nearly all
 _MOST_DECIMALS = 6
 
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
 VERDICTS: Mapping[str, str] = {
     "better": "is better than",
     "worse": "is worse than",
     "not distinguishable": "cannot be told from",
 }
-
-
-def visible(text: str) -> str:
-    """Return text that can be written as UTF-8 and cannot steer a terminal or a page.
-
-    Control characters become their pictures (U+2400 on); the rest of what has no shape,
-    such as lone surrogates and bidirectional overrides, becomes U+FFFD.
-    """
-    plain = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _UNSEEN.sub(lambda found: _picture(ord(found[0])), plain)
-
-
-def _picture(code: int) -> str:
-    return chr(0x2400 + code) if code < 0x20 else "\ufffd"
-
-
-def one_line(text: str) -> str:
-    """Return visible text without line breaks."""
-    return " ".join(visible(text).split())
 
 
 def share(value: float | None) -> str:

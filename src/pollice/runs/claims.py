@@ -70,6 +70,7 @@ def check_folder(folder: Path, content: Mapping[str, Any], update: Update = dict
             f"Expected a folder that can be written for the run, but {place} is "
             f"{'not writable' if place.is_dir() else 'a file'}. Name another with --out."
         )
+    folders.probe_file(place / folder.name if place != folder else folder / "experiment.toml")
 
 
 def _methods(content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -231,7 +231,14 @@ def sentence(labelled: Labelled, known: int) -> str:
     )
 
 
-def write_labelled(labelled: Labelled, path: Path, suffix: str, *, uncertain_first: bool) -> None:
+def write_labelled(
+    labelled: Labelled,
+    path: Path,
+    suffix: str,
+    *,
+    uncertain_first: bool,
+    raw_cells: bool = False,
+) -> None:
     """Write id, text, label, probabilities, what to check, and who gave the label."""
     predictions = labelled.predictions
     to_check = labelled.to_check
@@ -261,4 +268,5 @@ def write_labelled(labelled: Labelled, path: Path, suffix: str, *, uncertain_fir
     if uncertain_first:
         rows.sort(key=itemgetter("uncertain_first"))
     last = ["uncertain_first", "check", "labelled_by"]
-    write_rows(rows, ["id", "text", "label", *columns, *last], path, suffix)
+    names = ["id", "text", "label", *columns, *last]
+    write_rows(rows, names, path, suffix, raw_cells=raw_cells)

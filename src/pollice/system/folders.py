@@ -8,20 +8,23 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 from filelock import FileLock
 
-from pollice.errors import RunError, SourceError
+from pollice.errors import MachineError, RunError, SourceError
 from pollice.system.hashing import hash_files
+from pollice.system.refusals import refusal_of
 
 MANIFEST = "manifest.json"
 """Written last: a folder without it is not a result."""
 
 MEGABYTE = 1_000_000
+
+_PROBED_BYTES = 65_536
 
 
 def cache_folder() -> Path:
@@ -113,6 +116,59 @@ def require_space(folder: Path, needed: int) -> None:
         raise SourceError(
             f"{needed:,} bytes are needed in {folder} and {free:,} are free: "
             "make room, or set POLLICE_CACHE to a folder on another disk."
+        )
+
+
+def probe_file(path: Path) -> None:
+    """Refuse a file that cannot be written, before hours of work that would be lost.
+
+    It writes a little beside it, for permissions alone do not say what a full disk, a disk that
+    can only be read or a too long name do, and for root they say nothing.
+
+    Raises:
+        MachineError: what the system says of it.
+    """
+    temporary = _temporary(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(bytes(_PROBED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        # A folder of the kernel, such as /proc, says that a new file is not there.
+        number = errno.EPERM if error.errno == errno.ENOENT else error.errno
+        raise refusal_of(OSError(number, error.strerror, str(path))) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def probe_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written, or made where it is not there yet.
+
+    Raises:
+        MachineError: what the system says of it.
+    """
+    try:
+        place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    except OSError as error:
+        raise refusal_of(OSError(error.errno, error.strerror, str(folder))) from error
+    if not place.is_dir():
+        raise refusal_of(OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)))
+    probe_file(place / (folder.name if place != folder else "report.html"))
+
+
+def probe_space(path: Path, needed: int) -> None:
+    """Refuse a file on a disk that has fewer than ``needed`` bytes free.
+
+    Raises:
+        MachineError: the disk has less.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise MachineError(
+            f"Expected {needed:,} bytes of room for {path}, but its disk has {free:,}: make room, "
+            "or name a place on another disk."
         )
 
 
@@ -251,13 +307,25 @@ def write_text(path: Path, text: str) -> None:
     )
 
 
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file, then rename it to ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Let ``write`` fill a temporary file, then rename it to ``path``.
+
+    Raises:
+        MachineError: the system refuses to write it.
+    """
+    temporary = _temporary(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         _sync(temporary)
         temporary.replace(path)
+    except OSError as error:
+        # An error of writing names no file, and one of opening names the temporary one.
+        raise refusal_of(OSError(error.errno, error.strerror, str(path))) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

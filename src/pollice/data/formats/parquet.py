@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pollice.data.formats.columns import Choose, Columns
 from pollice.data.formats.lines import broken_compression, open_file
-from pollice.errors import DataError
+from pollice.errors import DataError, counted
 
 _BYTES_A_VALUE = 64  # what the shortest string costs in Python, with its place in a list
 
@@ -39,7 +39,9 @@ def read_parquet(path: Path, choose: Choose) -> Columns:
         except (OSError, pa.ArrowException) as error:
             raise _broken_parquet(path, type(error).__name__) from error
     if table.num_rows != parquet.metadata.num_rows:
-        raise _broken_parquet(path, f"{table.num_rows} rows of {parquet.metadata.num_rows}")
+        raise _broken_parquet(
+            path, f"{counted(table.num_rows, 'row')} of {parquet.metadata.num_rows:,}"
+        )
     values = {name: _parquet_values(path, name, table.column(name)) for name in chosen}
     return Columns(path=path, values=values, numbers=range(1, table.num_rows + 1), unit="row")
 

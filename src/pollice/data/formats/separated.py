@@ -10,7 +10,7 @@ from typing import Any
 
 from pollice.data.formats.columns import Choose, Columns, empty_table
 from pollice.data.formats.lines import read_lines
-from pollice.errors import DataError
+from pollice.errors import DataError, counted
 
 _LONGEST_FIELD = 2**31 - 1
 
@@ -36,8 +36,9 @@ def read_separated(path: Path, choose: Choose, usual: str) -> Columns:
     for number, row in rows:
         if len(row) != len(names):
             raise DataError(
-                f"Expected {len(names)} columns as in the first line, but line {number} of {path} "
-                f"has {len(row)}. Put quotes around a text that holds the separator."
+                f"Expected {counted(len(names), 'column')} as in the first line, but line "
+                f"{number} of {path} has {len(row)}. Put quotes around a text that holds the "
+                "separator."
             )
         numbers.append(number)
         for position, name in wanted:
