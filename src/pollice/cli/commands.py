@@ -199,8 +199,8 @@ def predict(
 
     check_output(output, file)
     check_threshold(abstain_below)
-    table = read_texts(file, _read_options(given))
     with _working():
+        table = read_texts(file, _read_options(given))
         loaded = load_predictor(_predictor_folder(predictor))
         known = table.gold is not None and set(table.gold) <= set(loaded.label_names)
         gold = [str(label) for label in table.gold or ()] if known else None
@@ -269,9 +269,9 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     reading = _read_options(given)
     column = given["known_text_column"] or reading.text_column
     known_reading = replace(reading, text_column=column)
-    known = read_dataset(given["known"], known_reading) if given["known"] else None
-    table = read_texts(file, replace(reading, label_column=None, label_names=None))
     with _working():
+        known = read_dataset(given["known"], known_reading) if given["known"] else None
+        table = read_texts(file, replace(reading, label_column=None, label_names=None))
         labelled = labelling.label_texts(table, label_names, options, known)
     write_atomically(
         output,

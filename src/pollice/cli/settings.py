@@ -143,11 +143,13 @@ def read_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that say how a source is read, without those not given."""
     fields = {
         key: given[key]
-        for key in ("text_column", "label_column", "id_column", "split_column")
+        for key in ("text_column", "label_column", "id_column", "split_column", "encoding")
         if given[key] is not None
     }
     if given["keep_html"]:
         fields["keep_html"] = True
+    if given["column_names"] is not None:
+        fields["column_names"] = tuple(name.strip() for name in given["column_names"].split(","))
     if given["label_names"] is not None:
         fields["label_names"] = _label_names(given["label_names"])
     return fields

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pollice.data.formats.columns import Columns, find_column
+from pollice.data.formats.columns import Columns, TextOptions, find_column
 from pollice.errors import DataError, did_you_mean
 
 TEXT_COLUMNS = ("text", "review", "content", "sentence", "comment")
@@ -32,6 +32,15 @@ class ReadOptions:
     """The name of each label code, such as ``{"0": "negative", "1": "positive"}``."""
     keep_html: bool = False
     """Whether tags and entities stay in the texts."""
+    encoding: str | None = None
+    """How a text file's bytes spell letters, such as ``"cp1252"``; None: UTF-8."""
+    column_names: tuple[str, ...] | None = None
+    """The names of the columns of a CSV or TSV file whose first line is a row already."""
+
+    @property
+    def text(self) -> TextOptions:
+        """What is known of text files."""
+        return TextOptions(encoding=self.encoding, column_names=self.column_names)
 
 
 USUAL = ReadOptions()

@@ -3,6 +3,7 @@
 Knows nothing about splits, and nothing about what a label means.
 """
 
+import logging
 from collections import Counter
 
 from pollice.data.columns import USUAL, ReadOptions
@@ -11,6 +12,8 @@ from pollice.data.labels import check_labels, name_label, sort_labels
 from pollice.data.sources import locate, read_rows
 
 __all__ = ["ReadOptions", "read_dataset", "read_texts"]
+
+logger = logging.getLogger("pollice")
 
 
 def read_dataset(source: str, options: ReadOptions = USUAL) -> Dataset:
@@ -51,6 +54,7 @@ def read_dataset(source: str, options: ReadOptions = USUAL) -> Dataset:
         label_names=sort_labels(labels, names),
         parts=None if rows.parts is None else tuple(rows.parts[row] for row in kept),
         dropped=dict(dropped),
+        notes=_say(rows.notes),
     )
 
 
@@ -67,4 +71,12 @@ def read_texts(source: str, options: ReadOptions = USUAL) -> TextTable:
         ids=tuple(rows.unique_ids()),
         texts=tuple(rows.texts),
         gold=None if all(label is None for label in gold) else gold,
+        notes=_say(rows.notes),
     )
+
+
+def _say(notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Log notes, which the command line shows while it works; return them."""
+    for note in notes:
+        logger.info(note)
+    return notes

@@ -39,6 +39,8 @@ class Rows:
     labels: list[str | None]
     parts: list[str] | None
     excluded: list[bool]
+    notes: tuple[str, ...] = ()
+    """What was decided in reading and a person should know, one sentence each."""
 
     def unique_ids(self) -> list[str]:
         """Return the ids of the source, or numbers from 0."""
@@ -90,7 +92,7 @@ def _read_table(path: Path, source: Source) -> Rows:
         # One column may have two roles, such as the label that also excludes: it is read once.
         return list(dict.fromkeys([*found.values(), *source.excluded]))
 
-    columns = read_columns(path, choose)
+    columns = read_columns(path, choose, source.options.text)
     excluded = [False] * len(columns)
     for name, values in source.excluded.items():
         for row, value in enumerate(columns.strings(name)):
@@ -101,6 +103,7 @@ def _read_table(path: Path, source: Source) -> Rows:
         labels=columns.strings(found["label"]) if "label" in found else [None] * len(columns),
         parts=read_parts(columns, found["split"]) if "split" in found else None,
         excluded=excluded,
+        notes=columns.notes,
     )
 
 
@@ -125,6 +128,7 @@ def _read_tables(tables: Sequence[Path], source: Source) -> Rows:
         labels=[label for _, rows in several for label in rows.labels],
         parts=[part for part, rows in several for _ in rows.texts],
         excluded=[left_out for _, rows in several for left_out in rows.excluded],
+        notes=tuple(note for _, rows in several for note in rows.notes),
     )
 
 
@@ -150,7 +154,10 @@ def _read_label_folders(source: Source) -> Rows:
         )
     return Rows(
         ids=[file.relative_to(root).with_suffix("").as_posix() for file, _, _ in files],
-        texts=[_cleaned("".join(read_lines(file)), source.options) for file, _, _ in files],
+        texts=[
+            _cleaned("".join(read_lines(file, source.options.encoding)), source.options)
+            for file, _, _ in files
+        ],
         labels=[label for _, label, _ in files],
         parts=[part for _, _, part in files if part] if parts else None,
         excluded=[False] * len(files),

@@ -5,7 +5,7 @@ Knows nothing about texts, labels or data sets.
 
 from pathlib import Path
 
-from pollice.data.formats.columns import Choose, Columns
+from pollice.data.formats.columns import USUAL_TEXT, Choose, Columns, TextOptions
 from pollice.data.formats.json_lines import read_json_lines
 from pollice.data.formats.lines import COMPRESSED_SUFFIXES
 from pollice.data.formats.parquet import read_parquet
@@ -23,7 +23,7 @@ def table_suffix(path: Path) -> str:
     return Path(name).suffix
 
 
-def read_columns(path: Path, choose: Choose) -> Columns:
+def read_columns(path: Path, choose: Choose, text: TextOptions = USUAL_TEXT) -> Columns:
     """Read the columns that ``choose`` picks.
 
     Raises:
@@ -38,9 +38,9 @@ def read_columns(path: Path, choose: Choose) -> Columns:
     if suffix == ".parquet":
         columns = read_parquet(path, choose)
     elif suffix in (".csv", ".tsv"):
-        columns = read_separated(path, choose, "," if suffix == ".csv" else "\t")
+        columns = read_separated(path, choose, text, "," if suffix == ".csv" else "\t")
     else:
-        columns = read_json_lines(path, choose)
+        columns = read_json_lines(path, choose, text)
     if not len(columns):
         raise DataError(
             f"Expected rows below the names of the columns, but {path} has none. "
