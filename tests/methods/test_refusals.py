@@ -100,7 +100,7 @@ BAD_COMMANDS: dict[str, str] = {
     ),
     "compare --data data.csv --test unseen.csv": (
         "Expected training rows of every label, but only the test part has the label 'mixed'. "
-        "Add such rows or leave the label out."
+        "Add such rows, or leave the label out with --drop-label."
     ),
     "compare --data data.csv --method basline": (
         f"There is no method 'basline'. Did you mean 'baseline'? The methods are: {METHODS}."

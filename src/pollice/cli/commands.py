@@ -187,40 +187,48 @@ def predict(
 ) -> None:
     """Judge every text of FILE with a saved PREDICTOR, and write labels and probabilities.
 
-    If --abstain-below leaves a row without an answer, its label stays empty, and its
-    probabilities are written. A Parquet table holds only probabilities.
+    FILE is read as the texts that PREDICTOR learned from: the same column, cleaned alike. If
+    --abstain-below leaves a row without an answer, its label stays empty, and its probabilities
+    are written. An empty text has neither. A Parquet table holds only probabilities.
     """
-    from pollice.data.reading import read_texts
     from pollice.judging.metrics import abstain, check_threshold
     from pollice.predictions.files import check_output, write_predictions
     from pollice.predictions.predict import predict as predict_texts
+    from pollice.runs.new_texts import compare_known, read_new_texts
     from pollice.runs.predictors import load_predictor
     from pollice.system.folders import write_atomically
 
     check_output(output, file)
     check_threshold(abstain_below)
     with _working():
-        table = read_texts(file, _read_options(given))
-        loaded = load_predictor(_predictor_folder(predictor))
-        known = table.gold is not None and set(table.gold) <= set(loaded.label_names)
-        gold = [str(label) for label in table.gold or ()] if known else None
-        predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=gold)
+        place = _predictor_folder(predictor)
+        table = read_new_texts(place, file, read_fields(given))
+        loaded = load_predictor(place)
+        predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=table.gold)
     labels = abstain(predictions, abstain_below).predicted
     write_atomically(
         output, lambda path: write_predictions(predictions, path, output.suffix, labels)
     )
     cut = predictions.cut_rows or 0
-    unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
-    click.echo(f"{len(predictions):,} rows judged, {unsure}{cut:,} of them cut to fit: {output}")
+    empty = sum(not text for text in table.texts)
+    unsure = (
+        "" if abstain_below is None else f"{labels.count(None) - empty:,} left without a label, "
+    )
+    judged = len(predictions) - empty
+    rows = "1 row" if judged == 1 else f"{judged:,} rows"
+    click.echo(f"{rows} judged, {unsure}{cut:,} of them cut to fit: {output}")
     _say_empty(table.texts)
+    compared = compare_known(predictions, labels)
+    if compared is not None:
+        click.echo(compared)
 
 
 def _say_empty(texts: Sequence[str]) -> None:
-    """Warn of rows without a text: the output has a line for them all the same."""
+    """Warn of rows without a text: the output has a line for them, without a label."""
     empty = sum(not text for text in texts)
     if empty:
         rows = "1 row has" if empty == 1 else f"{empty:,} rows have"
-        click.echo(f"Warning: {rows} no text: the label written there rests on nothing.")
+        click.echo(f"Warning: {rows} no text, so the label there is empty.")
 
 
 def _predictor_folder(folder: Path) -> Path:
@@ -270,8 +278,10 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     column = given["known_text_column"] or reading.text_column
     known_reading = replace(reading, text_column=column)
     with _working():
-        known = read_dataset(given["known"], known_reading) if given["known"] else None
-        table = read_texts(file, replace(reading, label_column=None, label_names=None))
+        known = None
+        if given["known"]:
+            known = read_dataset(given["known"], known_reading, known=label_names)
+        table = read_texts(file, labelling.without_labels(reading))
         labelled = labelling.label_texts(table, label_names, options, known)
     write_atomically(
         output,

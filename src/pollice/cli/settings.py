@@ -14,6 +14,18 @@ from typing import Any
 
 from pollice.errors import OptionError, did_you_mean
 
+_READ_AS_GIVEN = (
+    "text_column",
+    "label_column",
+    "id_column",
+    "split_column",
+    "merge_labels",
+    "rating_bins",
+    "several_labels",
+    "drop_conflicts",
+    "keep_html",
+    "encoding",
+)
 _USUAL_METHODS = ("baseline", "features", "finetune", "prompt")
 
 
@@ -141,13 +153,9 @@ def _value(text: str) -> Any:
 
 def read_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that say how a source is read, without those not given."""
-    fields = {
-        key: given[key]
-        for key in ("text_column", "label_column", "id_column", "split_column", "encoding")
-        if given[key] is not None
-    }
-    if given["keep_html"]:
-        fields["keep_html"] = True
+    fields = {key: given[key] for key in _READ_AS_GIVEN if given[key] is not None}
+    if given["drop_labels"]:
+        fields["drop_labels"] = tuple(given["drop_labels"])
     if given["column_names"] is not None:
         fields["column_names"] = tuple(name.strip() for name in given["column_names"].split(","))
     if given["label_names"] is not None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pollice.data.columns import ReadOptions
 from pollice.errors import DataError
 
 
@@ -29,6 +30,8 @@ class Dataset:
     """Rows left out when reading, by reason."""
     notes: tuple[str, ...] = ()
     """What was decided in reading and a person should know, one sentence each."""
+    reading: ReadOptions | None = field(default=None, compare=False)
+    """How the source was read, with the columns that were found; None: not from a source."""
 
     def __post_init__(self) -> None:
         rows = len(self.ids)

@@ -5,7 +5,7 @@ Knows nothing about models, and nothing about metrics.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,10 +18,6 @@ from pollice.errors import PredictionsError
 from pollice.predictions.predictor import FloatArray
 
 _COLUMN = "probability:"
-_REMEDIES = {
-    "id": "Give every row an id.",
-    "gold": "Leave the column out where labels are not known.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +28,8 @@ class Predictions:
     label_names: tuple[str, ...]
     probabilities: FloatArray
     """``(texts, labels)``."""
-    gold: tuple[str, ...] | None = None
-    """The true labels, where they are known."""
+    gold: tuple[str | None, ...] | None = None
+    """The true labels; None for the rows, or for the whole table, where they are not known."""
     tokens: NDArray[np.int64]
     truncated: NDArray[np.bool_] | None
     """Whether a text was too long to be read whole; None where that is not known."""
@@ -93,6 +89,24 @@ class Predictions:
     def _has_answer(self) -> NDArray[np.bool_]:
         return np.asarray(np.isfinite(self.probabilities).all(axis=1), np.bool_)
 
+    @property
+    def labelled(self) -> "Predictions":
+        """The rows whose true label is known; the whole table if that is so of all or none."""
+        known = [row for row, label in enumerate(self.gold or ()) if label is not None]
+        if self.gold is None or len(known) == len(self):
+            return self
+        if not known:
+            return replace(self, gold=None)
+        return Predictions(
+            ids=tuple(self.ids[row] for row in known),
+            label_names=self.label_names,
+            probabilities=self.probabilities[known],
+            gold=tuple(self.gold[row] for row in known),
+            tokens=self.tokens[known],
+            truncated=None if self.truncated is None else self.truncated[known],
+            variants={name: table[known] for name, table in self.variants.items()},
+        )
+
     def variant(self, name: str) -> "Predictions":
         """Return the same table with the probabilities of a variant."""
         return Predictions(
@@ -150,10 +164,10 @@ class Predictions:
             name.partition("/")[0] for name in table.column_names if f"/{_COLUMN}" in name
         )
         return cls(
-            ids=_names(table, path, "id"),
+            ids=_ids(table, path),
             label_names=names,
             probabilities=_probabilities(table, path, "", names),
-            gold=_names(table, path, "gold") if "gold" in table.column_names else None,
+            gold=_gold(table, path) if "gold" in table.column_names else None,
             tokens=_tokens(table, path),
             truncated=_truncated(table, path),
             variants={name: _probabilities(table, path, f"{name}/", names) for name in variants},
@@ -184,7 +198,22 @@ def _probabilities(table: Any, path: Path, prefix: str, label_names: tuple[str, 
     return np.stack(columns, axis=1)
 
 
-def _names(table: Any, path: Path, name: str) -> tuple[str, ...]:
+def _ids(table: Any, path: Path) -> tuple[str, ...]:
+    ids = _names(table, path, "id")
+    if None in ids:
+        raise PredictionsError(
+            f"Expected an id in every row of {path}, but row {ids.index(None) + 1} has none. "
+            "Give every row an id."
+        )
+    return tuple(str(value) for value in ids)
+
+
+def _gold(table: Any, path: Path) -> tuple[str | None, ...]:
+    """Return the true labels; None for a row without one."""
+    return _names(table, path, "gold")
+
+
+def _names(table: Any, path: Path, name: str) -> tuple[str | None, ...]:
     """Return the ids or the gold labels as text."""
     column, what = table[name], {"id": "an id", "gold": "a gold label"}[name]
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
@@ -192,13 +221,7 @@ def _names(table: Any, path: Path, name: str) -> tuple[str, ...]:
             f"Expected text or whole numbers in the column {name} of {path}, but found "
             f"{column.type}. Write {what} as text in each row."
         )
-    values = column.to_pylist()
-    if None in values:
-        raise PredictionsError(
-            f"Expected {what} in every row of {path}, but row {values.index(None) + 1} has "
-            f"none. {_REMEDIES[name]}"
-        )
-    return tuple(str(value) for value in values)
+    return tuple(None if value is None else str(value) for value in column.to_pylist())
 
 
 def _tokens(table: Any, path: Path) -> NDArray[np.int64]:
