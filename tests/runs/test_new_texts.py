@@ -168,3 +168,7 @@ def test_rows_without_a_label_are_counted() -> None:
         "2 rows with a known label, 1 answered so (50.0%), 1 without one are not counted."
     )
     assert predictions.labelled.ids == ("a", "c")
+    assert compare_known(predictions, ("neg", "pos", None)) == (
+        "2 rows with a known label, 1 answered so (50.0%), 1 not answered, 1 without one are not "
+        "counted."
+    )

@@ -103,5 +103,7 @@ def compare_known(predictions: Predictions, answers: Sequence[str | None]) -> st
     right = sum(gold == answer for gold, answer in pairs)
     others = len(predictions) - len(pairs)
     left = f", {others:,} without one are not counted" if others else ""
+    silent = sum(answer is None for _, answer in pairs)
+    left = f", {silent:,} not answered{left}" if silent else left
     rows = "1 row" if len(pairs) == 1 else f"{len(pairs):,} rows"
     return f"{rows} with a known label, {right:,} answered so ({right / len(pairs):.1%}){left}."
