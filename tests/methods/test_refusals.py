@@ -22,12 +22,12 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "columns.csv": (
         b"a,b\n1,2\n",
         "Expected a text column named text, review, content, sentence, comment in columns.csv, but "
-        "its columns are a, b. Give the name of the text column.",
+        "its columns are a, b. Name the text column with --text-column.",
     ),
     "one.csv": (
         TABLE.replace("neg", "pos").encode(),
         "Expected two labels or more, but every row of one.csv has the label 'pos'. "
-        "Name another label column, or add rows of another label.",
+        "Name another column with --label-column, or add rows of another label.",
     ),
     "ragged.csv": (
         b"text,label\ngood,pos\nbad, very bad,neg\n",
