@@ -11,8 +11,16 @@ from pathlib import Path
 from pollice.catalogue.entries import dataset_names, fetch_dataset
 from pollice.catalogue.hub import HUB_PREFIX, fetch_hub
 from pollice.data.cleaning import clean_html
-from pollice.data.columns import PART_NAMES, ReadOptions, find_columns, read_parts, unique_ids
+from pollice.data.columns import (
+    PART_NAMES,
+    ReadOptions,
+    column_notes,
+    find_columns,
+    read_parts,
+    unique_ids,
+)
 from pollice.data.formats.lines import read_lines
+from pollice.data.label_cells import label_strings
 from pollice.data.tables import TABLE_SUFFIXES, read_columns, table_suffix
 from pollice.errors import DataError, did_you_mean
 
@@ -28,6 +36,8 @@ class Source:
     labelled: bool
     excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of each column, the values whose rows are left out."""
+    preferred: Mapping[str, str] = field(default_factory=dict)
+    """Of each role, a column to be looked for before those of usual names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +49,10 @@ class Rows:
     labels: list[str | None]
     parts: list[str] | None
     excluded: list[bool]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The column of each role, where there are columns; of several tables those of the first."""
+    notes: tuple[str, ...] = ()
+    """What was decided in reading and a person should know, one sentence each."""
 
     def unique_ids(self) -> list[str]:
         """Return the ids of the source, or numbers from 0."""
@@ -84,13 +98,18 @@ def read_rows(source: Source) -> Rows:
 
 def _read_table(path: Path, source: Source) -> Rows:
     found: dict[str, str] = {}
+    notes: list[str] = []
 
     def choose(names: Sequence[str]) -> Sequence[str]:
-        found.update(find_columns(path, names, source.options, labelled=source.labelled))
+        options, preferred = source.options, source.preferred
+        found.update(
+            find_columns(path, names, options, labelled=source.labelled, preferred=preferred)
+        )
+        notes.extend(column_notes(path, names, options, found, preferred))
         # One column may have two roles, such as the label that also excludes: it is read once.
         return list(dict.fromkeys([*found.values(), *source.excluded]))
 
-    columns = read_columns(path, choose)
+    columns = read_columns(path, choose, source.options.text)
     excluded = [False] * len(columns)
     for name, values in source.excluded.items():
         for row, value in enumerate(columns.strings(name)):
@@ -98,9 +117,13 @@ def _read_table(path: Path, source: Source) -> Rows:
     return Rows(
         ids=unique_ids(columns, found["id"]) if "id" in found else None,
         texts=[_cleaned(text, source.options) for text in columns.strings(found["text"])],
-        labels=columns.strings(found["label"]) if "label" in found else [None] * len(columns),
+        labels=label_strings(columns, found["label"])
+        if "label" in found
+        else [None] * len(columns),
         parts=read_parts(columns, found["split"]) if "split" in found else None,
         excluded=excluded,
+        columns=found,
+        notes=(*columns.notes, *notes),
     )
 
 
@@ -125,6 +148,8 @@ def _read_tables(tables: Sequence[Path], source: Source) -> Rows:
         labels=[label for _, rows in several for label in rows.labels],
         parts=[part for part, rows in several for _ in rows.texts],
         excluded=[left_out for _, rows in several for left_out in rows.excluded],
+        columns=several[0][1].columns,
+        notes=tuple(note for _, rows in several for note in rows.notes),
     )
 
 
@@ -150,7 +175,10 @@ def _read_label_folders(source: Source) -> Rows:
         )
     return Rows(
         ids=[file.relative_to(root).with_suffix("").as_posix() for file, _, _ in files],
-        texts=[_cleaned("".join(read_lines(file)), source.options) for file, _, _ in files],
+        texts=[
+            _cleaned("".join(read_lines(file, source.options.encoding)), source.options)
+            for file, _, _ in files
+        ],
         labels=[label for _, label, _ in files],
         parts=[part for _, _, part in files if part] if parts else None,
         excluded=[False] * len(files),

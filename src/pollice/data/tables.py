@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pollice.data.formats.columns import Choose, Columns
+from pollice.data.formats.columns import USUAL_TEXT, Choose, Columns, TextOptions
 from pollice.data.formats.json_lines import read_json_lines
 from pollice.data.formats.lines import COMPRESSED_SUFFIXES
 from pollice.data.formats.parquet import read_parquet
@@ -26,7 +26,7 @@ def table_suffix(path: Path) -> str:
     return Path(name).suffix
 
 
-def read_columns(path: Path, choose: Choose) -> Columns:
+def read_columns(path: Path, choose: Choose, text: TextOptions = USUAL_TEXT) -> Columns:
     """Read the columns that ``choose`` picks.
 
     Raises:
@@ -41,9 +41,9 @@ def read_columns(path: Path, choose: Choose) -> Columns:
     if suffix == ".parquet":
         columns = read_parquet(path, choose)
     elif suffix in (".csv", ".tsv"):
-        columns = _read_cells(path, choose, "," if suffix == ".csv" else "\t")
+        columns = _read_cells(path, choose, text, "," if suffix == ".csv" else "\t")
     else:
-        columns = read_json_lines(path, choose)
+        columns = read_json_lines(path, choose, text)
     if not len(columns):
         raise DataError(
             f"Expected rows below the names of the columns, but {path} has none. "
@@ -52,7 +52,7 @@ def read_columns(path: Path, choose: Choose) -> Columns:
     return columns
 
 
-def _read_cells(path: Path, choose: Choose, usual: str) -> Columns:
+def _read_cells(path: Path, choose: Choose, text: TextOptions, usual: str) -> Columns:
     """Read CSV or TSV; in a table that pollice wrote, formulas lose the apostrophe before them."""
     names: list[str] = []
 
@@ -60,7 +60,7 @@ def _read_cells(path: Path, choose: Choose, usual: str) -> Columns:
         names.extend(found)
         return choose(found)
 
-    columns = read_separated(path, note_and_choose, usual)
+    columns = read_separated(path, note_and_choose, text, usual)
     if not may_be_disarmed(names):
         return columns
     return replace(

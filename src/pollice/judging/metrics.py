@@ -125,7 +125,7 @@ def evaluate(
     scale: tuple[str, ...] | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge a table against its gold labels.
+    """Judge a table against its gold labels; rows without one are not counted.
 
     Args:
         predictions: The table.
@@ -138,6 +138,7 @@ def evaluate(
             neither probabilities nor NaN, or a scale that does not name each label once.
         OptionError: ``abstain_below`` is not in [0, 1).
     """
+    predictions = predictions.labelled
     gold = _gold(predictions)
     scored = _scored(predictions)
     answered = scored & ~_unsure(predictions, abstain_below)
@@ -281,7 +282,7 @@ def _gold(predictions: Predictions) -> IntArray:
             "no probability column. Write the labels and the columns with the same names."
         )
     return np.fromiter(
-        (columns[label] for label in predictions.gold), np.int64, count=len(predictions)
+        (columns[str(label)] for label in predictions.gold), np.int64, count=len(predictions)
     )
 
 

@@ -16,6 +16,19 @@ Choose = Callable[[Sequence[str]], Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """What a person knows of a text file; formats that are no text need none of it."""
+
+    encoding: str | None = None
+    """Of Python's names, such as ``"cp1252"``; None: UTF-8, or as the file's first bytes say."""
+    column_names: tuple[str, ...] | None = None
+    """The names of the columns of a CSV or TSV file whose first line is a row already."""
+
+
+USUAL_TEXT = TextOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Columns:
     """The chosen columns of a file, with the rows in file order."""
 
@@ -25,6 +38,8 @@ class Columns:
     """Where each row begins, counted from 1: its line, or its row where a file has no lines."""
     unit: str
     """What ``numbers`` counts: ``"line"`` or ``"row"``."""
+    notes: tuple[str, ...] = ()
+    """What was decided in reading and a person should know, one sentence each."""
 
     def __len__(self) -> int:
         return len(self.numbers)

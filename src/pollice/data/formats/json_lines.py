@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pollice.data.formats.columns import Choose, Columns, empty_table
+from pollice.data.formats.columns import Choose, Columns, TextOptions, empty_table
 from pollice.data.formats.lines import read_lines
 from pollice.errors import DataError
 
 
-def read_json_lines(path: Path, choose: Choose) -> Columns:
+def read_json_lines(path: Path, choose: Choose, text: TextOptions) -> Columns:
     """Read one JSON object a line.
 
     Raises:
@@ -20,7 +20,7 @@ def read_json_lines(path: Path, choose: Choose) -> Columns:
     """
     records: list[dict[str, Any]] = []
     numbers = []
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path, text.encoding), start=1):
         if line.strip():
             records.append(_json_object(path, number, line))
             numbers.append(number)

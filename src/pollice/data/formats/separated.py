@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pollice.data.formats.columns import Choose, Columns, empty_table
+from pollice.data.formats.columns import Choose, Columns, TextOptions, empty_table
 from pollice.data.formats.lines import read_lines
 from pollice.errors import DataError, counted
 
 _LONGEST_FIELD = 2**31 - 1
 
 
-def read_separated(path: Path, choose: Choose, usual: str) -> Columns:
+def read_separated(path: Path, choose: Choose, text: TextOptions, usual: str) -> Columns:
     """Read columns between separators; ``usual`` is the separator of the file's ending.
 
     Raises:
