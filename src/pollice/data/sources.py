@@ -12,7 +12,7 @@ from pollice.catalogue.entries import dataset_names, fetch_dataset
 from pollice.catalogue.hub import HUB_PREFIX, fetch_hub
 from pollice.data.cleaning import clean_html
 from pollice.data.columns import PART_NAMES, ReadOptions, find_columns, read_parts, unique_ids
-from pollice.data.formats.lines import read_lines
+from pollice.data.formats.lines import read_text
 from pollice.data.tables import TABLE_SUFFIXES, read_columns, table_suffix
 from pollice.errors import DataError, did_you_mean
 
@@ -155,7 +155,7 @@ def _read_label_folders(source: Source) -> Rows:
     return Rows(
         ids=[file.relative_to(root).with_suffix("").as_posix() for file, _, _ in files],
         texts=[
-            _cleaned("".join(read_lines(file, source.options.encoding)), source.options)
+            _cleaned(read_text(file, source.options.encoding), source.options)
             for file, _, _ in files
         ],
         labels=[label for _, label, _ in files],
