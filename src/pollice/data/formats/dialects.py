@@ -79,8 +79,8 @@ def find_separator(sample: str, usual: str) -> str:
     fits = {
         mark: max(_fit(sample, mark, quotes) for quotes in _read_with(mark)) for mark in candidates
     }
-    best = max(candidates, key=lambda mark: fits[mark])  # the first of several
-    if fits[best] >= 0:
+    best = max(candidates, key=fits.__getitem__)  # the first of several
+    if fits[best] > (-1.0, 0):
         return best
     return NOTHING if _is_prose(sample, usual) else usual
 
@@ -89,15 +89,18 @@ def _read_with(separator: str) -> list[Quotes]:
     return [quotes for quotes in Quotes if quotes is not Quotes.BARE or separator in UNQUOTED]
 
 
-def _fit(sample: str, separator: str, quotes: Quotes) -> float:
-    """Return the share of rows with as many cells as the header; -1 if that has only one."""
+def _fit(sample: str, separator: str, quotes: Quotes) -> tuple[float, int]:
+    """Return the share of rows with as many cells as the header, and how many these are.
+
+    -1 for a header of one cell; 0 cells where no row fits.
+    """
     sizes = [len(cells) for cells in _first_rows(sample, separator, quotes) if cells]
     if not sizes or sizes[0] < 2:
-        return -1.0
+        return -1.0, 0
     columns, rows = sizes[0], sizes[1:]
     # A row that lacks its last cells is half a proof.
     proofs = sum((size == columns) + 0.5 * (1 < size < columns) for size in rows)
-    return proofs / len(rows) if rows else 0.0
+    return (proofs / len(rows), columns) if proofs else (0.0, 0)
 
 
 def _first_rows(sample: str, separator: str, quotes: Quotes) -> list[list[str]]:
@@ -151,14 +154,14 @@ class SwallowedRows:
             known.issuperset(cells) for known, cells in zip(self._known, columns, strict=True)
         )
 
-    def may_be_among(self, lines: Sequence[str]) -> bool:
-        """Tell whether the lines of one row have tabs, or bars, within a text.
+    def may_be_among(self, lines: Sequence[str], cells: int) -> bool:
+        """Tell whether the lines of one row have tabs, or bars, within one of its cells.
 
         Rows that lack their last cells look so, but a quoted text with tabs may, too.
         """
         if self._separator not in UNQUOTED:
             return False
-        return sum(line.count(self._separator) for line in lines) >= self._columns
+        return sum(line.count(self._separator) for line in lines) >= cells
 
     def _cells(self, line: str) -> list[str]:
         return [cell.strip() for cell in line.rstrip("\r\n").split(self._separator)]

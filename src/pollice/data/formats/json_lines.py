@@ -4,6 +4,7 @@ Knows nothing about texts or labels.
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,7 @@ class _TwiceError(Exception):
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+        raise _TwiceError(Counter(name for name, _ in pairs).most_common(1)[0][0])
     return record
 
 

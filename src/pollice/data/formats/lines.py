@@ -143,7 +143,7 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[Text]:
 
 def _known_encoding(name: str) -> str:
     try:
-        b"".decode(name)  # refuses what is no encoding of text, such as base64
+        "a".encode(name)  # refuses what is no encoding of text, such as base64
         return codecs.lookup(name).name
     except (LookupError, ValueError) as error:
         raise OptionError(

@@ -37,7 +37,9 @@ class RowCheck:
         # A line with one cell alone may be a piece of a text of several lines.
         self._least = min(2, self._columns) if self._bare else 0
         self._swallowed = swallowed
+        self._header_enclosed = any(len(n) > 1 and n[0] == n[-1] == '"' for n in header[1])
         self._trusting = trusting
+        self._after_blanks = f'{dialect.separator} "'
         self._rows = self._enclosed = self._doubled = 0
         self._all_have_more = False
 
@@ -60,10 +62,22 @@ class RowCheck:
         if self._bare:
             self._count_quotes(cells)
         elif len(lines) > 1:
-            self._check_lines(number, lines)
+            self._check_lines(number, lines, len(cells))
+        if self._after_blanks in lines[0]:
+            self._check_blanks(number, cells)
         return cells
 
-    def _check_lines(self, number: int, lines: Sequence[str]) -> None:
+    def _check_blanks(self, number: int, cells: Sequence[str]) -> None:
+        """Refuse a cell in quotes after a blank, as long as its quotes may enclose it."""
+        texts = [cell.strip() for cell in cells if cell.startswith(" ")]
+        if self._trusting or self._bare:
+            return
+        if any(len(text) > 1 and text[0] == text[-1] == '"' for text in texts):
+            raise MaybeWrongDialectError(
+                f"Expected no blank before the quotes on line {number} of {self._path}."
+            )
+
+    def _check_lines(self, number: int, lines: Sequence[str], cells: int) -> None:
         """Refuse a quoted text of several lines, if these look like rows."""
         if self._swallowed.among(lines):
             raise WrongDialectError(
@@ -71,14 +85,15 @@ class RowCheck:
                 f"takes in {count(len(lines) - 1, 'line')} more, which look like rows. Write a "
                 "quote inside a quoted text twice, and quotes around the text."
             )
-        if not self._trusting and self._swallowed.may_be_among(lines):
+        if not self._trusting and self._swallowed.may_be_among(lines, cells):
             raise MaybeWrongDialectError(
                 f"Expected no separator in the quoted text on line {number} of {self._path}."
             )
 
     def end(self) -> None:
         """Refuse quotes as characters of texts, where most of them enclose cells."""
-        if self._bare and (2 * self._enclosed > self._rows or self._doubled > 0):
+        mostly = 2 * self._enclosed > self._rows
+        if self._bare and (self._header_enclosed or mostly or self._doubled > 0):
             raise WrongDialectError(f"Expected no quotes around cells in {self._path}.")
 
     def _count_quotes(self, cells: Sequence[str]) -> None:
