@@ -15,7 +15,6 @@ from pollice.errors import DataError
 Row = tuple[int, list[str], list[str]]
 """The line on which a row begins, its cells, and the lines that it takes up."""
 
-_LONE_RETURN = re.compile(r"\r(?!\r*\n|\Z)")
 _ESCAPED = re.compile(r'\\(["\\])')
 # Characters that Unicode leaves to programs' own use stand for those that csv.reader takes for
 # the end of a row or of a cell, until the cells are apart.
@@ -90,7 +89,8 @@ class SeparatedRows:
                     f"{self._path} is longer. Write a quote inside a quoted text twice."
                 )
             if self._end == "\n" and line.count("\r") > line.endswith("\r\n"):
-                line = _LONE_RETURN.sub(_RETURN, line)
+                text = line.rstrip("\r\n")
+                line = text.replace("\r", _RETURN) + line[len(text) :]
                 self._altered = True
             elif self._end == "\r" and "\n" in line:
                 line = line.replace("\n", _NEW_LINE)
