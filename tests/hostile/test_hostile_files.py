@@ -42,12 +42,12 @@ def sentence(path: Path) -> str:
     return str(raised.value)
 
 
-def pack_zeros(path: Path, beginning: bytes, mebibytes: int, letter: bytes = b"a") -> None:
+def pack_endless_line(path: Path, beginning: bytes, mebibytes: int) -> None:
     """Write a small file that unpacks to a very long line."""
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(beginning)
         for _ in range(mebibytes):
-            file.write(letter * MIBI)
+            file.write(b"a" * MIBI)
 
 
 @pytest.mark.parametrize("beginning", [b"", b"text,label\n", b'text,label\n"'])
@@ -55,7 +55,7 @@ def pack_zeros(path: Path, beginning: bytes, mebibytes: int, letter: bytes = b"a
 def test_one_endless_line(tmp_path: Path, name: str, beginning: bytes) -> None:
     """The limit is met long before the memory, whatever the format is."""
     path = tmp_path / name
-    pack_zeros(path, beginning, 300)
+    pack_endless_line(path, beginning, 100)
     with measured() as meter:
         found = sentence(path)
     number = beginning.count(b"\n") + 1
@@ -69,19 +69,26 @@ def test_one_endless_line(tmp_path: Path, name: str, beginning: bytes) -> None:
     assert meter.peak_memory_mib < MOST_MIB
 
 
-@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])  # the others are slow to write
 def test_more_than_text_unpacks_to(tmp_path: Path, suffix: str) -> None:
-    """Many short rows, each harmless, of which a small file holds very many."""
+    """Many rows, each harmless, of which a small file holds very many."""
     path = tmp_path / f"a.csv{suffix}"
-    path.write_bytes(PACKERS[suffix](b"text,label\n" + b"a,b\n" * (20 * MIBI)))
+    path.write_bytes(PACKERS[suffix](b"text,label\n" + (b"warm " * 1000 + b",pos\n") * 15_000))
     assert sentence(path) == (
         "Expected a file that unpacks to 64 MiB at most, as text of its size does, but "
         f"{path} is larger. Unpack it, and check what it holds."
     )
 
 
-@pytest.mark.parametrize("suffix", PACKERS)
-@pytest.mark.parametrize("damage", ["cut", "no", "turned"])
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        (suffix, damage)
+        for suffix in PACKERS
+        for damage in ("cut", "no", "turned")
+        if (suffix, damage) != (".zst", "turned")  # written here without a checksum
+    ],
+)
 def test_damaged_compression(tmp_path: Path, suffix: str, damage: str) -> None:
     path = tmp_path / f"a.csv{suffix}"
     packed = bytearray(PACKERS[suffix](TABLE * 100))
