@@ -143,11 +143,6 @@ NOT_JSON = (
             b"text,label\na\0,1\n",
             "Expected text, but line 2 of {path} holds a NUL byte. Save it again as UTF-8 text.",
         ),
-        (
-            "a.csv",
-            "text,label\na,1\n".encode("utf-16"),
-            "Expected UTF-8, but {path} begins with the mark of UTF-16. Save it again as UTF-8.",
-        ),
         ("a.csv.gz", gzip.compress(CSV, mtime=0)[:-9], DAMAGED.format(suffix=".gz")),
         ("a.csv.gz", CSV, DAMAGED.format(suffix=".gz")),
         ("a.csv.bz2", bz2.compress(CSV)[:-9], DAMAGED.format(suffix=".bz2")),

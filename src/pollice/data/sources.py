@@ -19,7 +19,7 @@ from pollice.data.columns import (
     read_parts,
     unique_ids,
 )
-from pollice.data.formats.lines import read_lines
+from pollice.data.formats.lines import read_text
 from pollice.data.label_cells import label_strings
 from pollice.data.tables import TABLE_SUFFIXES, read_columns, table_suffix
 from pollice.errors import DataError, did_you_mean
@@ -176,7 +176,7 @@ def _read_label_folders(source: Source) -> Rows:
     return Rows(
         ids=[file.relative_to(root).with_suffix("").as_posix() for file, _, _ in files],
         texts=[
-            _cleaned("".join(read_lines(file, source.options.encoding)), source.options)
+            _cleaned(read_text(file, source.options.encoding), source.options)
             for file, _, _ in files
         ],
         labels=[label for _, label, _ in files],

@@ -166,7 +166,7 @@ def _unread(report: Report) -> list[str]:
     """Name every method that knew nothing of some test texts."""
     return [
         f"{method.name} knows nothing of what is in {count(unread)} of "
-        f"{count(method.evaluation.rows)} test texts, and answered them as it would an empty text."
+        f"{count(method.evaluation.rows)} test texts: their labels rest on nothing."
         for method in report.ranked
         if (unread := method.evaluation.unread_rows)
     ]
