@@ -48,6 +48,7 @@ def reading(command: Command) -> Command:
             click.option("--id-column", help="The column of ids [default: found, or row numbers]."),
             click.option("--split-column", help="The column that says train, validation or test."),
             click.option("--label-names", help="Names of label codes: 0=negative,1=positive."),
+            click.option("--sheet", help="The sheet of a spreadsheet [default: first with rows]."),
             click.option("--keep-html", is_flag=True, help="Keep HTML in the texts."),
         ]
     ):

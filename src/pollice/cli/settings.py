@@ -143,7 +143,7 @@ def read_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that say how a source is read, without those not given."""
     fields = {
         key: given[key]
-        for key in ("text_column", "label_column", "id_column", "split_column")
+        for key in ("text_column", "label_column", "id_column", "split_column", "sheet")
         if given[key] is not None
     }
     if given["keep_html"]:

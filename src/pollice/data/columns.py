@@ -32,6 +32,8 @@ class ReadOptions:
     """The name of each label code, such as ``{"0": "negative", "1": "positive"}``."""
     keep_html: bool = False
     """Whether tags and entities stay in the texts."""
+    sheet: str | None = None
+    """The sheet of a spreadsheet; None takes the first visible one with rows."""
 
 
 USUAL = ReadOptions()

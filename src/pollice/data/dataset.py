@@ -27,6 +27,8 @@ class Dataset:
     """``"train"``, ``"validation"`` or ``"test"`` for each row, where the source says so."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Rows left out when reading, by reason."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What a person should know of how the source was read, in sentences."""
 
     def __post_init__(self) -> None:
         rows = len(self.ids)
@@ -65,6 +67,8 @@ class TextTable:
     texts: tuple[str, ...]
     gold: tuple[str | None, ...] | None
     """The true labels; None where a row, or the whole source, has none."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What a person should know of how the source was read, in sentences."""
 
     def __len__(self) -> int:
         return len(self.ids)

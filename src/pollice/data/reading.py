@@ -4,6 +4,7 @@ Knows nothing about splits, and nothing about what a label means.
 """
 
 from collections import Counter
+from typing import Any
 
 from pollice.data.columns import USUAL, ReadOptions
 from pollice.data.dataset import Dataset, TextTable
@@ -13,25 +14,27 @@ from pollice.data.sources import locate, read_rows
 __all__ = ["ReadOptions", "read_dataset", "read_texts"]
 
 
-def read_dataset(source: str, options: ReadOptions = USUAL) -> Dataset:
+def read_dataset(source: Any, options: ReadOptions = USUAL) -> Dataset:
     """Read labelled texts from a file, a folder, a catalogue name or ``hub:owner/name@revision``.
 
-    For training and testing. Files are CSV, TSV, JSON Lines or Parquet, also as .gz or
-    .bz2. A folder holds a folder of text files for each label, also within ``train`` and ``test``.
+    For training and testing. Files are CSV, TSV, JSON Lines, JSON, Parquet, Arrow, Feather,
+    spreadsheets or fastText's lines, also as .gz, .bz2 or .zip. A folder holds tables, what
+    ``datasets`` saved, or a folder of text files for each label, also within ``train`` and
+    ``test``. A source may also be a table of pandas, polars, Arrow or ``datasets``.
     Rows without a label or a text are left out and counted in ``dropped``.
 
     Raises:
         DataError: the source cannot be found or read, or is not a labelled data set.
     """
     located = locate(source, options, labelled=True)
-    names = located.options.label_names
     rows = read_rows(located)
+    names, name = rows.label_names, located.name
     labels: list[str] = []
     kept: list[int] = []
     dropped = Counter[str]()
     for row, (text, raw_label) in enumerate(zip(rows.texts, rows.labels, strict=True)):
         # Excluded rows are not named: a code that only they have may have no name, an error else.
-        label = None if rows.excluded[row] else name_label(source, raw_label, names)
+        label = None if rows.excluded[row] else name_label(name, raw_label, names)
         if rows.excluded[row]:
             dropped["excluded"] += 1
         elif label is None:
@@ -41,7 +44,7 @@ def read_dataset(source: str, options: ReadOptions = USUAL) -> Dataset:
         else:
             kept.append(row)
             labels.append(label)
-    check_labels(source, labels)
+    check_labels(name, labels)
     # Numbered before rows are dropped, so that an id tells where the row is in the source.
     ids = rows.unique_ids()
     return Dataset(
@@ -51,10 +54,11 @@ def read_dataset(source: str, options: ReadOptions = USUAL) -> Dataset:
         label_names=sort_labels(labels, names),
         parts=None if rows.parts is None else tuple(rows.parts[row] for row in kept),
         dropped=dict(dropped),
+        notes=rows.notes,
     )
 
 
-def read_texts(source: str, options: ReadOptions = USUAL) -> TextTable:
+def read_texts(source: Any, options: ReadOptions = USUAL) -> TextTable:
     """Read texts to judge or label: every row is kept, even an empty one.
 
     Raises:
@@ -62,9 +66,10 @@ def read_texts(source: str, options: ReadOptions = USUAL) -> TextTable:
     """
     located = locate(source, options, labelled=False)
     rows = read_rows(located)
-    gold = tuple(name_label(source, label, located.options.label_names) for label in rows.labels)
+    gold = tuple(name_label(located.name, label, rows.label_names) for label in rows.labels)
     return TextTable(
         ids=tuple(rows.unique_ids()),
         texts=tuple(rows.texts),
         gold=None if all(label is None for label in gold) else gold,
+        notes=rows.notes,
     )

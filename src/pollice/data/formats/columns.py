@@ -4,8 +4,8 @@ Knows nothing about formats, texts or labels.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ class Columns:
     """Where each row begins, counted from 1: its line, or its row where a file has no lines."""
     unit: str
     """What ``numbers`` counts: ``"line"`` or ``"row"``."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the file was read, in sentences."""
+    class_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of a column of codes, the name of each code, where the file says so."""
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pollice.data.formats.columns import Choose, Columns, empty_table
+from pollice.data.formats.columns import Choose, Columns
 from pollice.data.formats.lines import read_lines
+from pollice.data.formats.records import columns_of_records
 from pollice.errors import DataError
 
 
@@ -24,11 +25,7 @@ def read_json_lines(path: Path, choose: Choose) -> Columns:
         if line.strip():
             records.append(_json_object(path, number, line))
             numbers.append(number)
-    if not records:
-        raise empty_table(path)
-    chosen = choose(list(dict.fromkeys(name for record in records for name in record)))
-    values = {name: [record.get(name) for record in records] for name in chosen}
-    return Columns(path=path, values=values, numbers=numbers, unit="line")
+    return columns_of_records(path, records, numbers, "line", choose)
 
 
 def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:

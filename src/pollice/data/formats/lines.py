@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from pollice.data.formats.zipped import open_member
 from pollice.errors import DataError
 
 COMPRESSED_SUFFIXES = (".gz", ".bz2")
@@ -60,6 +61,8 @@ def open_file(path: Path) -> BinaryIO:
             return cast(BinaryIO, gzip.open(path))
         if path.suffix.lower() == ".bz2":
             return cast(BinaryIO, bz2.open(path))
+        if path.suffix.lower() == ".zip":
+            return open_member(path)
         return path.open("rb")
     except OSError as error:
         raise DataError(

@@ -3,8 +3,6 @@
 Knows nothing about texts or labels.
 """
 
-import os
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pollice.data.formats.arrow import BROKEN, check_columns, column_values, stored_bytes
+from pollice.data.formats.bounds import BYTES_A_VALUE, check_fits
+from pollice.data.formats.class_labels import names_in_schema
 from pollice.data.formats.columns import Choose, Columns
-from pollice.data.formats.lines import broken_compression, open_file
+from pollice.data.formats.contents import read_whole
+from pollice.data.formats.lines import open_file
 from pollice.errors import DataError
-
-_BYTES_A_VALUE = 64  # what the shortest string costs in Python, with its place in a list
 
 
 def read_parquet(path: Path, choose: Choose) -> Columns:
@@ -26,22 +26,32 @@ def read_parquet(path: Path, choose: Choose) -> Columns:
         DataError: the file is damaged, not in UTF-8, or larger than the memory.
     """
     with open_file(path) as file:
-        try:
-            # Parquet is read from its end, so a compressed one must be unpacked whole.
-            source = file if path.suffix.lower() == ".parquet" else pa.BufferReader(file.read())
-        except (OSError, EOFError, zlib.error) as error:
-            raise broken_compression(path) from error
+        # Parquet is read from its end, so a compressed one must be unpacked whole.
+        plain = path.suffix.lower() == ".parquet"
+        source = file if plain else pa.BufferReader(read_whole(path))
         try:
             parquet = pq.ParquetFile(source)
-            chosen = choose(parquet.schema_arrow.names)
+            schema = parquet.schema_arrow
+            chosen = choose(schema.names)
+            check_columns(path, schema, chosen)
             _check_fits(path, parquet.metadata, chosen)
-            table = parquet.read(columns=list(chosen))
-        except (OSError, pa.ArrowException) as error:
+            # A long text that is stored once may stand in millions of rows: it stays stored once
+            # until its bytes are counted.
+            texts = [name for name in chosen if pa.types.is_string(schema.field(name).type)]
+            table = pq.ParquetFile(source, read_dictionary=texts).read(columns=list(chosen))
+            held = sum(stored_bytes(table.column(name)) for name in chosen)
+        except BROKEN as error:
             raise _broken_parquet(path, type(error).__name__) from error
     if table.num_rows != parquet.metadata.num_rows:
         raise _broken_parquet(path, f"{table.num_rows} rows of {parquet.metadata.num_rows}")
-    values = {name: _parquet_values(path, name, table.column(name)) for name in chosen}
-    return Columns(path=path, values=values, numbers=range(1, table.num_rows + 1), unit="row")
+    check_fits(path, held + table.num_rows * len(chosen) * BYTES_A_VALUE, table.num_rows)
+    return Columns(
+        path=path,
+        values={name: column_values(path, name, table.column(name)) for name in chosen},
+        numbers=range(1, table.num_rows + 1),
+        unit="row",
+        class_names=names_in_schema(schema),
+    )
 
 
 def _broken_parquet(path: Path, found: str) -> DataError:
@@ -62,22 +72,5 @@ def _check_fits(path: Path, metadata: Any, chosen: Sequence[str]) -> None:
         # the check may be too mild, but it refuses no good file for that.
         if part.path_in_schema.partition(".")[0] in chosen
     )
-    needed = stored + metadata.num_rows * len(chosen) * _BYTES_A_VALUE
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > memory:
-        raise DataError(
-            f"Expected a table that fits into the {memory / 2**30:,.1f} GiB of this machine, but "
-            f"{path} promises {metadata.num_rows:,} rows and needs {needed / 2**30:,.1f} GiB. "
-            "Check the file, or split it."
-        )
-
-
-def _parquet_values(path: Path, name: str, column: Any) -> list[Any]:
-    try:
-        values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"Expected UTF-8 in the column {name!r} of {path}, but found the byte "
-            f"0x{error.object[error.start]:02x}. Write the file again with UTF-8 strings."
-        ) from error
-    return values
+    needed = stored + metadata.num_rows * len(chosen) * BYTES_A_VALUE
+    check_fits(path, needed, metadata.num_rows)
