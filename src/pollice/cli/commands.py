@@ -323,7 +323,14 @@ def _named_table(text: str) -> tuple[str, Path]:
 @reading
 @JSON
 def data(source: str, as_json: bool, near_duplicates: bool | None, **given: Any) -> None:
-    """Show what SOURCE holds: rows, balance, lengths, duplicates, examples."""
+    """Show what SOURCE holds: rows, balance, lengths, duplicates, examples.
+
+    A file may be .csv, .tsv, .json, .jsonl, .parquet, .arrow, .feather, .xlsx, .xls, .ods, or
+    .txt and .ft with fastText's labels, also with .gz or .bz2, or alone in a .zip.
+    JSON may be an export of Label Studio or Argilla. A folder holds tables named train,
+    validation and test, what save_to_disk of datasets wrote, or a folder of .txt files for each
+    label.
+    """
     from dataclasses import asdict
 
     from pollice.cli.listings import show_summary

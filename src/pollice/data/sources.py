@@ -52,8 +52,9 @@ class Source:
     labelled: bool
     excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of each column, the values whose rows are left out."""
+    in_memory: bool = False
+    """Whether it is the ``table``; then ``path`` only stands in sentences."""
     table: Any = None
-    """A table in memory; then ``path`` only stands in sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,8 @@ def locate(source: Any, options: ReadOptions, *, labelled: bool) -> Source:
         DataError: there is no such source.
     """
     if not isinstance(source, str | PathLike):
-        return Source(name=str(FRAME), path=FRAME, options=options, labelled=labelled, table=source)
+        table = Source(name=str(FRAME), path=FRAME, options=options, labelled=labelled)
+        return replace(table, in_memory=True, table=source)
     name = str(fspath(source))
     if Path(name).exists():
         return Source(name=name, path=Path(name), options=options, labelled=labelled)
@@ -122,7 +124,7 @@ def read_rows(source: Source) -> Rows:
     Raises:
         DataError: the source cannot be read.
     """
-    if source.table is not None:
+    if source.in_memory:
         return _read_memory(source)
     if not source.path.is_dir():
         return _read_table(TableFile(path=source.path), source)
@@ -300,7 +302,7 @@ def _read_label_folders(listing: Listing, source: Source) -> Rows | None:
         excluded=[False] * len(files),
         label_names=source.options.label_names,
         notes=(
-            f"Read from {listing.root}: {len(files):,} text files in folders of the labels {found}.",
+            f"Read from {listing.root}: {len(files):,} texts in folders of the labels {found}.",
             *listing.notes,
             *notes,
         ),

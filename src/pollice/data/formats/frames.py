@@ -9,7 +9,7 @@ from typing import Any
 
 import narwhals as nw
 
-from pollice.data.formats.class_labels import ClassNames, names_in_schema
+from pollice.data.formats.class_labels import ClassNames, names_in_features, names_in_schema
 from pollice.data.formats.columns import Choose, Columns
 from pollice.errors import DataError
 
@@ -44,14 +44,18 @@ def _frame(table: Any) -> tuple[Any, ClassNames]:
     class_names: ClassNames = {}
     # `datasets` is not imported for this: most who read a table do not have it.
     if _is_of_datasets(table) and hasattr(table, "with_format") and hasattr(table, "num_rows"):
-        features = {name: vars(feature) for name, feature in table.features.items()}
-        from pollice.data.formats.class_labels import names_in_features
-
+        class_names = names_in_features(
+            {name: {"names": getattr(kind, "names", None)} for name, kind in table.features.items()}
+        )
         # By its rows and not by `data`, which does not know of a selection or a shuffle.
-        class_names = {**names_in_features(features)}
         table = table.with_format("arrow")[:]
     try:
         frame = nw.from_native(table, eager_only=True)
+        frame.columns  # noqa: B018  # pandas' names are checked when they are asked for
+    except nw.exceptions.DuplicateError as error:
+        raise DataError(
+            "Expected every column's name once, but the table has several of one name. Rename them."
+        ) from error
     except (TypeError, ValueError, nw.exceptions.NarwhalsError) as error:
         raise DataError(
             "Expected a path, or a table of pandas, polars, Arrow or datasets in memory, but "

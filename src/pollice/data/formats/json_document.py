@@ -12,7 +12,7 @@ from pollice.data.formats.bounds import BYTES_A_VALUE, check_fits
 from pollice.data.formats.columns import Choose, Columns
 from pollice.data.formats.contents import read_whole
 from pollice.data.formats.json_lines import read_json_lines
-from pollice.data.formats.lines import open_file
+from pollice.data.formats.lines import open_file, read_lines
 from pollice.data.formats.records import columns_of_records
 from pollice.errors import DataError
 
@@ -45,13 +45,17 @@ def read_json(path: Path, choose: Choose) -> Columns:
     check_fits(path, needed + BYTES_A_VALUE * commas + _BYTES_A_CONTAINER * containers)
     try:
         document = json.loads(content.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        if error.msg.startswith("Extra data"):  # several values
+            return read_json_lines(path, choose)
+        raise _not_json(path, f"line {error.lineno} of {path} is not ({error.msg})") from error
+    except UnicodeDecodeError as error:
+        for _ in read_lines(path):  # which explains it with its line
+            pass
+        raise _not_json(path, f"{path} is no UTF-8") from error
     except (ValueError, RecursionError) as error:
-        if isinstance(error, json.JSONDecodeError) and not error.msg.startswith("Extra data"):
-            raise _not_json(path, f"line {error.lineno} of {path} is not ({error.msg})") from error
-        if isinstance(error, RecursionError):
-            raise _not_json(path, f"{path} is nested too deeply") from error
-        # Several values, or bytes that are no UTF-8, which it explains with their line.
-        return read_json_lines(path, choose)
+        too = "is nested too deeply" if isinstance(error, RecursionError) else "has huge numbers"
+        raise _not_json(path, f"{path} {too}") from error
     records = _records(path, document)
     return columns_of_records(path, records, range(1, len(records) + 1), "row", choose)
 
@@ -66,18 +70,16 @@ def _not_json(path: Path, found: str) -> DataError:
 def _records(path: Path, document: Any) -> Sequence[dict[str, Any]]:
     if isinstance(document, dict):
         document = _rows_of_object(path, document)
-    wrong = (
-        next((row for row in document if not isinstance(row, dict)), None)
-        if isinstance(document, list)
-        else document
-    )
-    if wrong is not None or not isinstance(document, list):
-        where = "holds" if isinstance(document, list) else "is"
+    listed = isinstance(document, list)
+    wrong = [row for row in document if not isinstance(row, dict)] if listed else [document]
+    if wrong:
         raise DataError(
-            f"Expected an array of JSON objects, but {path} {where} a {type(wrong).__name__}. "
+            f"Expected an array of JSON objects, but {path} {'holds' if listed else 'is'} a "
+            f"{type(wrong[0]).__name__}. "
             'Write each row as an object, such as {"text": ..., "label": ...}.'
         )
-    return document
+    rows: list[dict[str, Any]] = document
+    return rows
 
 
 def _rows_of_object(path: Path, document: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 Knows nothing about texts or labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +31,48 @@ def read_parquet(path: Path, choose: Choose) -> Columns:
         source = file if plain else pa.BufferReader(read_whole(path))
         try:
             parquet = pq.ParquetFile(source)
-            schema = parquet.schema_arrow
+            schema, promised = parquet.schema_arrow, parquet.metadata.num_rows
             chosen = choose(schema.names)
             check_columns(path, schema, chosen)
-            _check_fits(path, parquet.metadata, chosen)
-            # A long text that is stored once may stand in millions of rows: it stays stored once
-            # until its bytes are counted.
-            texts = [name for name in chosen if pa.types.is_string(schema.field(name).type)]
-            table = pq.ParquetFile(source, read_dictionary=texts).read(columns=list(chosen))
-            held = sum(stored_bytes(table.column(name)) for name in chosen)
+            # A footer that claims too much is refused before memory is allocated.
+            check_fits(path, promised * len(chosen) * BYTES_A_VALUE, promised)
+            groups = list(_read_groups(path, source, schema, chosen))
         except BROKEN as error:
             raise _broken_parquet(path, type(error).__name__) from error
-    if table.num_rows != parquet.metadata.num_rows:
-        raise _broken_parquet(path, f"{table.num_rows} rows of {parquet.metadata.num_rows}")
-    check_fits(path, held + table.num_rows * len(chosen) * BYTES_A_VALUE, table.num_rows)
+    rows = sum(group.num_rows for group in groups)
+    if rows != promised:
+        raise _broken_parquet(path, f"{rows} rows of {promised}")
     return Columns(
         path=path,
-        values={name: column_values(path, name, table.column(name)) for name in chosen},
-        numbers=range(1, table.num_rows + 1),
+        values={
+            name: [
+                value for group in groups for value in column_values(path, name, group.column(name))
+            ]
+            for name in chosen
+        },
+        numbers=range(1, rows + 1),
         unit="row",
         class_names=names_in_schema(schema),
     )
+
+
+def _read_groups(path: Path, source: Any, schema: Any, chosen: Sequence[str]) -> Iterator[Any]:
+    """Yield the row groups; what they hold is counted while they are read.
+
+    The sizes in the footer are not asked for: pyarrow ends the whole process where the
+    description of a column is damaged (26.0), but refuses to read it.
+    """
+    # A long text that is stored once may stand in millions of rows: it stays stored once until
+    # its bytes are counted.
+    texts = [name for name in chosen if pa.types.is_string(schema.field(name).type)]
+    parquet = pq.ParquetFile(source, read_dictionary=texts)
+    rows = held = 0
+    for number in range(parquet.num_row_groups):
+        group = parquet.read_row_group(number, columns=list(chosen))
+        rows += group.num_rows
+        held += sum(stored_bytes(group.column(name)) for name in chosen)
+        check_fits(path, held + rows * len(chosen) * BYTES_A_VALUE, rows)
+        yield group
 
 
 def _broken_parquet(path: Path, found: str) -> DataError:
@@ -59,18 +80,3 @@ def _broken_parquet(path: Path, found: str) -> DataError:
         f"Expected a whole Parquet file, but {path} cannot be read as one ({found}). "
         "Copy or download it again."
     )
-
-
-def _check_fits(path: Path, metadata: Any, chosen: Sequence[str]) -> None:
-    """Refuse a footer that claims too much, before memory is allocated."""
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    parts = [group.column(column) for group in groups for column in range(group.num_columns)]
-    stored = sum(
-        part.total_uncompressed_size
-        for part in parts
-        # A nested column is stored as a.b.c. A name that itself has a dot is not counted, so
-        # the check may be too mild, but it refuses no good file for that.
-        if part.path_in_schema.partition(".")[0] in chosen
-    )
-    needed = stored + metadata.num_rows * len(chosen) * BYTES_A_VALUE
-    check_fits(path, needed, metadata.num_rows)

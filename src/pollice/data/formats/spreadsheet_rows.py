@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from python_calamine import (
@@ -23,8 +24,7 @@ from python_calamine import (
 
 def main(sheet: str, memory: int) -> None:
     """Write what was found as a JSON object, then the rows that are not empty with their number."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_memory(memory)
     try:
         with CalamineWorkbook.from_filelike(io.BytesIO(sys.stdin.buffer.read())) as workbook:
             names, rows = _read(workbook, sheet)
@@ -38,6 +38,15 @@ def main(sheet: str, memory: int) -> None:
         _write(names)
         for row in rows:
             _write(row)
+
+
+def _limit_memory(memory: int) -> None:
+    _, hardest = resource.getrlimit(resource.RLIMIT_AS)
+    limit = memory if hardest == resource.RLIM_INFINITY else min(memory, hardest)
+    # Some systems do not know this limit: there a file that is too large ends this program alone.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hardest))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _read(workbook: CalamineWorkbook, wanted: str) -> tuple[dict[str, Any], list[Any]]:
