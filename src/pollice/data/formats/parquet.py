@@ -71,7 +71,7 @@ def _read_groups(path: Path, source: Any, schema: Any, chosen: Sequence[str]) ->
         group = parquet.read_row_group(number, columns=list(chosen))
         rows += group.num_rows
         held += sum(stored_bytes(group.column(name)) for name in chosen)
-        check_fits(path, held + rows * len(chosen) * BYTES_A_VALUE, rows)
+        check_fits(path, held + rows * len(chosen) * BYTES_A_VALUE, parquet.metadata.num_rows)
         yield group
 
 
