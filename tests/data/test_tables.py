@@ -115,10 +115,11 @@ NOT_JSON = (
         ("a.jsonl", b"\n", EMPTY),
         ("a.csv", b"text,label\n", HEADER_ONLY),
         (
-            "a.xlsx",
+            "a.docx",
             b"",
-            "Expected a file that ends in .csv, .tsv, .jsonl, .ndjson, .parquet, alone or with "
-            ".gz or .bz2, but found {path}. Convert it or rename it to what it is.",
+            "Expected a file that ends in .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .arrow, "
+            ".feather, .ipc, .xlsx, .xlsm, .xlsb, .xls, .ods, .ft, .fasttext or .txt, alone or "
+            "with .gz, .bz2 or .zip, but found {path}. Convert it or rename it to what it is.",
         ),
         (
             "a.csv",
@@ -153,7 +154,12 @@ NOT_JSON = (
             NOT_JSON.format(number=2, found="holds a list"),
         ),
         ("a.jsonl", b'\n{"a": 1\n', NOT_JSON.format(number=2, found="is not JSON")),
-        ("a.jsonl", b"[" * 100_000, NOT_JSON.format(number=1, found="is not JSON")),
+        (
+            "a.jsonl",
+            b"[" * 100_000,
+            "Expected JSON, but {path} is nested too deeply. "
+            'Write an array of rows, such as [{{"text": ..., "label": ...}}], or JSON Lines.',
+        ),
         (
             "a.parquet",
             b"",

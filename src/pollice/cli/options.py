@@ -92,6 +92,7 @@ def reading(command: Command) -> Command:
             ),
             click.option("--column-names", help="Names for a CSV file without them: text,label."),
             click.option("--encoding", help="Of text files, such as cp1252 [default: UTF-8]."),
+            click.option("--sheet", help="The sheet of a spreadsheet [default: first with rows]."),
         ]
     ):
         command = option(command)

@@ -29,6 +29,7 @@ _READ_AS_GIVEN = (
     "drop_conflicts",
     "keep_html",
     "encoding",
+    "sheet",
 )
 _USUAL_METHODS = ("baseline", "features", "finetune", "prompt")
 

@@ -61,6 +61,8 @@ class ReadOptions:
     """How a text file's bytes spell letters, such as ``"cp1252"``; None: UTF-8."""
     column_names: tuple[str, ...] | None = None
     """The names of the columns of a CSV or TSV file whose first line is a row already."""
+    sheet: str | None = None
+    """The sheet of a spreadsheet; None takes the first visible one with rows."""
 
     def __post_init__(self) -> None:
         for name, value, allowed in [

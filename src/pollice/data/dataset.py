@@ -76,7 +76,7 @@ class TextTable:
     texts: tuple[str, ...]
     gold: tuple[str | None, ...] | None
     """The true labels; None where a row, or the whole source, has none."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
     """What was decided in reading and a person should know, one sentence each."""
 
     def __len__(self) -> int:

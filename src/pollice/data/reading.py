@@ -7,8 +7,8 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from pollice.catalogue.hub import HUB_PREFIX
 from pollice.data.cleaning import normalize
@@ -27,12 +27,14 @@ _SHOWN_CONFLICTS = 3
 
 
 def read_dataset(
-    source: str, options: ReadOptions = USUAL, *, known: Sequence[str] = ()
+    source: Any, options: ReadOptions = USUAL, *, known: Sequence[str] = ()
 ) -> Dataset:
     """Read labelled texts from a file, a folder, a catalogue name or ``hub:owner/name@revision``.
 
-    For training and testing. Files are CSV, TSV, JSON Lines or Parquet, also as .gz or
-    .bz2. A folder holds a folder of text files for each label, also within ``train`` and ``test``.
+    For training and testing. Files are CSV, TSV, JSON Lines, JSON, Parquet, Arrow, Feather,
+    spreadsheets or fastText's lines, also as .gz, .bz2 or .zip. A folder holds tables, what
+    ``datasets`` saved, or a folder of text files for each label, also within ``train`` and
+    ``test``. A source may also be a table of pandas, polars, Arrow or ``datasets``.
     Rows without a label or a text are left out and counted in ``dropped``.
 
     Args:
@@ -50,7 +52,7 @@ def read_dataset(
         None if out else label for label, out in zip(rows.labels, rows.excluded, strict=True)
     ]
     # Excluded rows are not named: a code that only they have may have no name, an error else.
-    named = name_labels(visible, _label_source(source, located, options, known))
+    named = name_labels(visible, _label_source(located, rows, options, known))
     labels: list[str] = []
     kept: list[int] = []
     dropped = Counter[str]()
@@ -73,18 +75,18 @@ def read_dataset(
         labels = [label for row, label in zip(kept, labels, strict=True) if row not in conflicts]
         kept = [row for row in kept if row not in conflicts]
         notes = ()
-    check_labels(source, labels, located.options)
+    check_labels(located.name, labels, located.options)
     by_part = rows.parts is not None and (options.split_column or "").casefold() != NO_COLUMN
     return Dataset(
         ids=tuple(ids[row] for row in kept),
         texts=tuple(rows.texts[row] for row in kept),
         labels=tuple(labels),
-        label_names=sort_labels(labels, located.options),
+        label_names=sort_labels(labels, _named_options(located, rows)),
         parts=tuple((rows.parts or ())[row] for row in kept) if by_part else None,
         dropped=dict(dropped),
         notes=_say((*rows.notes, *named.notes, *notes)),
         reading=replace(
-            located.options,
+            _named_options(located, rows),
             text_column=rows.columns.get("text"),
             label_column=rows.columns.get("label"),
         ),
@@ -92,22 +94,31 @@ def read_dataset(
 
 
 def _label_source(
-    name: str, located: Source, options: ReadOptions, known: Sequence[str], *, strict: bool = True
+    located: Source, rows: Rows, options: ReadOptions, known: Sequence[str], *, strict: bool = True
 ) -> LabelSource:
-    path = located.path
-    tables = [path, *path.glob("*.parquet*")] if path.is_dir() else [path]
-    codes = (
-        options.label_names is None
-        or name.startswith(HUB_PREFIX)
-        or any(table_suffix(Path(table)) == ".parquet" for table in tables)
-    )
     return LabelSource(
-        name=name,
-        options=located.options,
+        name=located.name,
+        options=_named_options(located, rows),
         known=tuple(known),
-        class_codes=codes,
+        class_codes=options.label_names is None or _has_class_codes(located),
         strict=strict,
     )
+
+
+def _named_options(located: Source, rows: Rows) -> ReadOptions:
+    """Return the options with the names of label codes that the source says itself."""
+    if rows.label_names is None or located.options.rating_bins is not None:
+        return located.options
+    return replace(located.options, label_names=rows.label_names)
+
+
+def _has_class_codes(located: Source) -> bool:
+    """Tell whether a source is of a kind whose code -1 says that a row has no label."""
+    if located.in_memory or located.name.startswith(HUB_PREFIX):
+        return True
+    path = located.path
+    tables = [path, *path.glob("*.parquet*")] if path.is_dir() else [path]
+    return any(table_suffix(table) == ".parquet" for table in tables)
 
 
 def _find_conflicts(
@@ -142,7 +153,7 @@ def _find_conflicts(
 
 
 def read_texts(
-    source: str,
+    source: Any,
     options: ReadOptions = USUAL,
     *,
     known: Sequence[str] = (),
@@ -164,7 +175,7 @@ def read_texts(
     """
     located = replace(locate(source, options, labelled=False), preferred=preferred)
     rows = read_rows(located)
-    named = name_labels(rows.labels, _label_source(source, located, options, known, strict=False))
+    named = name_labels(rows.labels, _label_source(located, rows, options, known, strict=False))
     gold = tuple(None if label is None else named.names[label] for label in rows.labels)
     return TextTable(
         ids=tuple(rows.unique_ids()),

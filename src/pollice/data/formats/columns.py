@@ -4,8 +4,8 @@ Knows nothing about formats, texts or labels.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Columns:
     """What ``numbers`` counts: ``"line"`` or ``"row"``."""
     notes: tuple[str, ...] = ()
     """What was decided in reading and a person should know, one sentence each."""
+    class_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of a column of codes, the name of each code, where the file says so."""
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pollice.data.formats.columns import Choose, Columns, TextOptions, empty_table
+from pollice.data.formats.columns import Choose, Columns, TextOptions
 from pollice.data.formats.lines import check_memory, read_lines
+from pollice.data.formats.records import columns_of_records
 from pollice.errors import DataError
 from pollice.system.measuring import free_bytes
 
@@ -32,11 +33,7 @@ def read_json_lines(path: Path, choose: Choose, text: TextOptions) -> Columns:
             numbers.append(number)
             kept += _BYTES_A_RECORD + _BYTES_A_VALUE * len(records[-1]) + len(line)
             check_memory(path, kept, free, number)
-    if not records:
-        raise empty_table(path)
-    chosen = choose(list(dict.fromkeys(name for record in records for name in record)))
-    values = {name: [record.get(name) for record in records] for name in chosen}
-    return Columns(path=path, values=values, numbers=numbers, unit="line")
+    return columns_of_records(path, records, numbers, "line", choose)
 
 
 class _TwiceError(Exception):

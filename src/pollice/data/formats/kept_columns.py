@@ -10,11 +10,11 @@ from sys import getsizeof
 
 from pollice.data.formats.columns import Columns
 from pollice.data.formats.lines import check_memory
+from pollice.errors import counted
 from pollice.system.measuring import free_bytes
 
 _ROWS_A_CHECK = 4096
 _BYTES_A_PLACE = 16  # in a column, and among the numbers of the rows
-from pollice.errors import counted
 
 
 class KeptColumns:

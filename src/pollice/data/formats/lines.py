@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
+from pollice.data.formats.zipped import open_member
 from pollice.errors import DataError, OptionError, did_you_mean
 
 _OPENERS: Mapping[str, Callable[[Path], Any]] = {
@@ -28,6 +29,7 @@ _OPENERS: Mapping[str, Callable[[Path], Any]] = {
     ".bz2": bz2.open,
     ".xz": lzma.open,
     ".zst": lambda path: pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"),
+    ".zip": open_member,
 }
 COMPRESSED_SUFFIXES = tuple(_OPENERS)
 LONGEST_LINE = 2**24
@@ -300,19 +302,33 @@ def open_file(path: Path) -> BinaryIO:
         DataError: the path cannot be opened, or is no file; while reading, that the file is
             damaged, or unpacks to far more than text does.
     """
+    check_is_file(path)
     try:
-        # Asked before it is opened: opening a pipe would wait for someone who writes into it.
-        state = path.stat()
-        kind = _KINDS.get(stat.S_IFMT(state.st_mode))
-        if kind is None:
-            return _open(path, state)
+        return _open(path, path.stat())
     except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def check_is_file(path: Path) -> None:
+    """Refuse what is no file, without opening it: a pipe would wait for someone to write into it.
+
+    Raises:
+        DataError: the path is no file, or cannot be looked at.
+    """
+    try:
+        kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if kind is not None:
         raise DataError(
-            f"Expected a file that can be read, but {path} cannot be opened ({error.strerror}). "
-            "Check its name and its permissions."
-        ) from error
-    raise DataError(
-        f"Expected a file, but {path} is {kind}. Save what it gives as a file, and name that."
+            f"Expected a file, but {path} is {kind}. Save what it gives as a file, and name that."
+        )
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"Expected a file that can be read, but {path} cannot be opened ({error.strerror}). "
+        "Check its name and its permissions."
     )
 
 
