@@ -126,7 +126,7 @@ def test_a_pipe_is_never_opened(tmp_path: Path) -> None:
     )
     fails(
         tmp_path / "pos" / "c.txt",
-        f"Expected a file, but {tmp_path / 'pos' / 'c.txt'} is a folder, a pipe or a device. "
+        f"Expected a file, but {tmp_path / 'pos' / 'c.txt'} is a pipe. "
         "Save what it gives as a file, and name that.",
     )
 
@@ -217,18 +217,22 @@ def test_training_rows_need_their_labels(tmp_path: Path) -> None:
     write(tmp_path, **{"train.csv": "text\na\n", "test.csv": CSV})
     fails(
         tmp_path,
-        "Expected a label column named label, sentiment, category, class, polarity, rating in "
-        f"{tmp_path / 'train.csv'}, but its columns are text. Give the name of the label column.",
+        "Expected a label column named label, sentiment, category, class, polarity or alike in "
+        f"{tmp_path / 'train.csv'}, but its columns are text. Name it with --label-column (in "
+        "Python: label_column).",
     )
 
 
 def test_columns_that_could_have_been_meant_are_named(tmp_path: Path) -> None:
-    write(tmp_path, **{"a.csv": "review,comment,category,rating,title\nx,y,A,1,t\nz,y,B,5,t\n"})
+    write(tmp_path, **{"a.csv": "review,comment,category,rating,title\nx,y,A,1,t\nz,w,B,5,t\n"})
     source = str(tmp_path / "a.csv")
     assert read_dataset(source).notes == (
-        "a.csv: texts from the column 'review' ('comment' could be, too: --text-column), labels "
-        "from the column 'category' ('rating' could be, too: --label-column); not used: "
+        "a.csv: texts from the column 'review', labels from the column 'category'; not used: "
         "'comment', 'rating', 'title'.",
+        f"The text column of {source} is 'review'. Others could be it too: 'comment', 'title'. "
+        "Name another with --text-column.",
+        f"The label column of {source} is 'category'. Others could be it too: 'rating'. "
+        "Name another with --label-column.",
     )
     given = ReadOptions(text_column="comment", label_column="rating")
     assert read_dataset(source, given).notes == (
@@ -243,8 +247,8 @@ def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
         writer.write_table(table)
     fails(
         tmp_path / "a.arrow",
-        f"Expected every column's name once, but {tmp_path / 'a.arrow'} has 2 columns named "
-        "'text'. Rename them.",
+        f"Expected one column named 'text' in {tmp_path / 'a.arrow'}, but its columns 1 and 2 "
+        "have that name. Rename one of them, or name another with --text-column.",
     )
 
 

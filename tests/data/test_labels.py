@@ -78,7 +78,7 @@ def test_a_truth_value_is_one_label_in_every_format(
 def test_spellings_that_become_one_are_said(tmp_path: Path) -> None:
     dataset = read(tmp_path, ["1", "1.0", "1.0", "0"])
     source = tmp_path / "data.csv"
-    assert dataset.notes == (
+    assert dataset.notes[1:] == (
         f"The labels '1' (1 row) and '1.0' (2 rows) in {source} are one label: '1'.",
     )
 
@@ -121,13 +121,13 @@ def test_words_for_none_do_not_make_words_of_numbers() -> None:
 def test_composed_and_decomposed_labels_are_one(tmp_path: Path) -> None:
     dataset = read(tmp_path, ["d\u00e9\u00e7u", "de\u0301c\u0327u", "content"])
     assert dataset.label_names == ("content", "d\u00e9\u00e7u")
-    assert len(dataset.notes) == 1
+    assert len(dataset.notes) == 2
 
 
 def test_words_for_none_are_no_labels_among_numbers(tmp_path: Path) -> None:
     dataset = read(tmp_path, ["1.0", "0.0", "nan", "None", "NULL"])
     assert (dataset.labels, dataset.dropped) == (("1", "0"), {"no label": 3})
-    assert dataset.notes == (
+    assert dataset.notes[1:] == (
         f"The labels 'nan' (1 row), 'None' (1 row) and 'NULL' (1 row) in {tmp_path / 'data.csv'} "
         "count as no label, since the others are numbers or truth values. To keep such rows, name "
         "every label: --label-names nan=NAME,...",
@@ -139,7 +139,7 @@ def test_words_for_none_are_labels_among_words(tmp_path: Path) -> None:
     dataset = read(tmp_path, ["EU", "NA", "None", "nan"])
     assert (dataset.labels, dataset.dropped) == (("EU", "NA", "None"), {"no label": 1})
     source = tmp_path / "data.csv"
-    assert dataset.notes == (
+    assert dataset.notes[1:] == (
         f"The label 'nan' (1 row) in {source} counts as no label, since programs write it for "
         "none. To keep such rows, name every label: --label-names nan=NAME,...",
         f"The labels 'NA' (1 row) and 'None' (1 row) in {source} count as any other, since the "
@@ -162,13 +162,13 @@ def test_case_and_blanks_are_said_and_merged_on_demand(tmp_path: Path) -> None:
         "The labels 'very good' (2 rows), 'VERY GOOD' (1 row) and 'Very  Good' (1 row) in "
         f"{tmp_path / 'data.csv'}"
     )
-    assert dataset.notes == (
+    assert dataset.notes[1:] == (
         f"{found} differ only in case or blanks, but count as different labels. To merge them: "
         "--merge-labels case.",
     )
     merged = read(tmp_path, labels, merge_labels="case")
     assert merged.label_names == ("bad", "very good")
-    assert merged.notes == (f"{found} are merged to 'very good'.",)
+    assert merged.notes[1:] == (f"{found} are merged to 'very good'.",)
 
 
 def test_another_source_is_spelled_as_the_first(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_several_labels_in_a_list_are_refused(tmp_path: Path, label: str) -> Non
 def test_lists_of_one_label_are_unpacked(tmp_path: Path) -> None:
     dataset = read(tmp_path, [["pos"], ["neg"], ["pos"], []], "a.jsonl")
     assert (dataset.labels, dataset.dropped) == (("pos", "neg", "pos"), {"no label": 1})
-    assert dataset.notes == (
+    assert dataset.notes[1:] == (
         f"In 3 rows of {tmp_path / 'a.jsonl'} the label stands in a list, such as "
         '["pos"]: it is taken out.',
     )
@@ -286,12 +286,12 @@ def test_texts_of_two_labels_are_said_and_dropped_on_demand(tmp_path: Path) -> N
     path.write_text("id,text,label\na,Good!,pos\nb,good,neg\nc,bad,neg\nd,fine,pos\ne,bad,neg\n")
     dataset = read_dataset(str(path))
     assert len(dataset) == 5
-    assert dataset.notes == (
+    assert dataset.notes[1:] == (
         "1 text has rows of different labels, such as the ids a 'pos', b 'neg'. The commonest "
         "label counts; to leave all their rows out: --drop-conflicts.",
     )
     clean = read_dataset(str(path), ReadOptions(drop_conflicts=True))
-    assert (clean.ids, clean.notes) == (("c", "d", "e"), ())
+    assert (clean.ids, clean.notes[1:]) == (("c", "d", "e"), ())
     assert clean.dropped == {"text with different labels": 2}
 
 

@@ -119,7 +119,8 @@ NOT_JSON = (
             b"",
             "Expected a file that ends in .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .arrow, "
             ".feather, .ipc, .xlsx, .xlsm, .xlsb, .xls, .ods, .ft, .fasttext or .txt, alone or "
-            "with .gz, .bz2 or .zip, but found {path}. Convert it or rename it to what it is.",
+            "with .gz, .bz2, .xz, .zst or .zip, but found {path}. Convert it, or rename it to "
+            "what it is.",
         ),
         (
             "a.csv",

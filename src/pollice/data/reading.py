@@ -100,7 +100,7 @@ def _label_source(
         name=located.name,
         options=_named_options(located, rows),
         known=tuple(known),
-        class_codes=options.label_names is None or _has_class_codes(located),
+        class_codes=(options.label_names is None or rows.class_codes or _has_class_codes(located)),
         strict=strict,
     )
 

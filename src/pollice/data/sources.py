@@ -71,6 +71,8 @@ class Rows:
     excluded: list[bool]
     label_names: Mapping[str, str] | None = None
     """The name of each label code, where one was given or the source says so."""
+    class_codes: bool = False
+    """Whether the source itself has names for codes; then -1 says that a row has no label."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """The column of each role, where there are columns; of several tables those of the first."""
     notes: tuple[str, ...] = ()
@@ -212,6 +214,7 @@ def _read(
         parts=read_parts(columns, found["split"]) if "split" in found else None,
         excluded=excluded,
         label_names=source.options.label_names or known,
+        class_codes=bool(known),
         columns=found,
         notes=(*columns.notes, *notes),
     )
@@ -290,6 +293,7 @@ def _join(several: Sequence[tuple[str | None, Rows]], notes: tuple[str, ...]) ->
         parts=parts or None,
         excluded=[left_out for _, rows in several for left_out in rows.excluded],
         label_names=names[0],
+        class_codes=any(rows.class_codes for _, rows in several),
         columns=several[0][1].columns,
         notes=(*notes, *dict.fromkeys(note for _, rows in several for note in rows.notes)),
     )

@@ -115,7 +115,10 @@ def test_texts_without_a_persons_answer_have_no_label_and_are_counted(tmp_path: 
 def test_several_choices_of_one_annotator_stay_visible(tmp_path: Path) -> None:
     several = task("a", ["food"])
     several["annotations"][0]["result"][0]["value"]["choices"] = ["food", "staff"]
-    dataset = read_dataset(write(tmp_path, [several, task("b", ["food"])]))
+    source = write(tmp_path, [several, task("b", ["food"])])
+    with pytest.raises(DataError, match=r"several labels, such as '\[\"food\", \"staff\"\]' "):
+        read_dataset(source)
+    dataset = read_dataset(source, ReadOptions(several_labels="keep"))
     assert dataset.labels == ('["food", "staff"]', "food")
 
 

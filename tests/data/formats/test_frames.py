@@ -80,8 +80,8 @@ def test_parts_of_unknown_names() -> None:
 
 def test_columns_that_are_missing_or_stand_twice() -> None:
     sentence = (
-        "Expected a text column named text, review, content, sentence, comment in the table, but "
-        "its columns are a, label. Give the name of the text column."
+        "Expected a text column named text, review, content, sentence, comment or alike in the "
+        "table, but its columns are a, label. Name it with --text-column (in Python: text_column)."
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
         read_dataset(pd.DataFrame({"a": ["x"], "label": [1]}))
