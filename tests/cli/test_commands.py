@@ -83,7 +83,7 @@ def test_repeated_and_contradictory_texts_are_named(invoke: Invoke, tmp_path: Pa
     _, listed, _ = invoke("data", "data.csv")
     listed = " ".join(listed.split())
     assert "often: Nothing to add. (9 rows, 13.0%: pos 7, neg 2)" in listed
-    assert "1 texts have copies with different labels; a split takes the commonest" in listed
+    assert "1 text has copies with different labels; a split takes the commonest" in listed
     code, shown, error = invoke(
         "compare", "--data", "data.csv", "--method", "baseline", "-o", "run"
     )
@@ -93,7 +93,7 @@ def test_repeated_and_contradictory_texts_are_named(invoke: Invoke, tmp_path: Pa
     assert "- Texts of more than 2 % of the rows: “Nothing to add.” (pos 7, neg 2)\n" in written
     assert (
         "- Same text twice: 8 exact and 0 near duplicates; 8 copies left out, so that each text "
-        "counts once; 0 rows removed that would have leaked between the parts; 1 texts have copies "
+        "counts once; 0 rows removed that would have leaked between the parts; 1 text has copies "
         "with different labels; the commonest counts\n" in written
     )
 

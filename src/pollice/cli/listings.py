@@ -14,6 +14,7 @@ from pollice.catalogue.entries import Entry
 from pollice.data.summary import DatasetSummary
 from pollice.errors import OptionError
 from pollice.methods import find_method, method_names, method_options
+from pollice.report.wording import counted
 
 if TYPE_CHECKING:
     from pollice.models.pretrained.architecture import Anatomy
@@ -39,9 +40,9 @@ def show_summary(source: str, summary: DatasetSummary) -> None:
         "duplicates; a split takes each text once, and its copies never fall on another side"
     )
     if summary.contradictory_texts:
+        texts = counted(summary.contradictory_texts, "text has", "texts have")
         console.print(
-            f"  {summary.contradictory_texts:,} texts have copies with different labels; a split "
-            "takes the commonest of them"
+            f"  {texts} copies with different labels; a split takes the commonest of them"
         )
     for text, labels in list(summary.repeated_texts.items())[:_SHOWN_REPEATED]:
         rows = sum(labels.values())

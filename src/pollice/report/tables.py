@@ -208,19 +208,22 @@ def _duplicates(data: DataReport) -> str:
     facts = [
         f"{wording.count(data.exact_duplicates)} exact and "
         f"{wording.count(data.near_duplicates)} near duplicates",
-        f"{wording.count(data.leaked_rows_removed)} rows removed that would have leaked "
-        "between the parts",
+        f"{_rows(data.leaked_rows_removed)} removed that would have leaked between the parts",
     ]
     if data.copies_left_out:
-        left_out = wording.count(data.copies_left_out)
-        facts.insert(1, f"{left_out} copies left out, so that each text counts once")
+        left_out = wording.counted(data.copies_left_out, "copy", "copies")
+        facts.insert(1, f"{left_out} left out, so that each text counts once")
     if data.copies_in_test:
-        repeated = wording.count(data.copies_in_test)
-        facts.append(f"{repeated} test rows repeat another, in the test part that the source gives")
+        repeated = wording.counted(data.copies_in_test, "test row repeats", "test rows repeat")
+        facts.append(f"{repeated} another, in the test part that the source gives")
     if data.contradictory_texts:
-        texts = wording.count(data.contradictory_texts)
-        facts.append(f"{texts} texts have copies with different labels; the commonest counts")
+        texts = wording.counted(data.contradictory_texts, "text has", "texts have")
+        facts.append(f"{texts} copies with different labels; the commonest counts")
     return "; ".join(facts)
+
+
+def _rows(number: int | None) -> str:
+    return f"{wording.UNKNOWN} rows" if number is None else wording.counted(number, "row", "rows")
 
 
 def _repeated(data: DataReport) -> str:

@@ -20,11 +20,11 @@ _STYLES = {"best": "bold", "method": "", "variant": "dim", "scale": "italic dim"
 def show(report: Report, console: Console) -> None:
     """Print the report: data, results, pairs, what was cut, and the conclusion last."""
     data = report.data
-    copies = f"; {wording.count(data.copies_left_out)} copies of texts left out"
+    copies = wording.counted(data.copies_left_out, "copy of a text", "copies of texts")
     _say(
         console,
         f"{data.source}: {tables.split_rows(data)}, seed {report.seed}"
-        f"{copies if data.copies_left_out else ''}",
+        f"{f'; {copies} left out' if data.copies_left_out else ''}",
     )
     _table(console, tables.results_table(report))
     _pairs(report, console)
