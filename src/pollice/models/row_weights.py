@@ -1,4 +1,4 @@
-"""Weights for labelled rows: together they stand for all texts, also where uncertain ones were asked.
+"""Weights for labelled rows: together they stand for all texts, though uncertain ones were asked.
 
 Knows nothing about models, and nothing about how rows were chosen.
 """

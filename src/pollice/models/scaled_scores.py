@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 
 # Standard deviations of the normal priors.
 _SLOPE_SPREAD = 0.5  # of the slope's logarithm, which so is never negative
-_BIAS_SPREAD = 0.4  # of each bias, in log-odds
+_BIAS_SPREAD = 0.3  # of each bias, in log-odds: with 0.4 a draw of 16 lost up to 3.6 points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +44,24 @@ class ScaledScores:
         return cls(slope=float(arrays["slope"][0]), bias=arrays["bias"])
 
 
-def fit_scaling(scores: FloatArray, labels: NDArray[np.int64]) -> ScaledScores:
+def fit_scaling(
+    scores: FloatArray, labels: NDArray[np.int64], weights: FloatArray | None = None
+) -> ScaledScores:
     """Return the scaling that is most probable given labelled scores and the priors.
 
     Args:
         scores: Log-probabilities, ``(texts, labels)``.
         labels: ``(texts,)``, as columns of the scores.
+        weights: How often each text counts, ``(texts,)``; None: once.
     """
+    counts = np.ones(len(labels)) if weights is None else weights
     rows = np.arange(len(labels))
     count = scores.shape[1]
     spreads = np.array([_SLOPE_SPREAD, *[_BIAS_SPREAD] * count])
 
     def loss(changes: FloatArray) -> float:
         found = log_softmax(np.exp(changes[0]) * scores + changes[1:], axis=-1)[rows, labels]
-        return float(-found.sum() + 0.5 * ((changes / spreads) ** 2).sum())
+        return float(-(counts * found).sum() + 0.5 * ((changes / spreads) ** 2).sum())
 
     # One bias too many: the same number added to all changes nothing. The prior settles it.
     best: Any = minimize(loss, np.zeros(1 + count), method="L-BFGS-B")
