@@ -195,7 +195,9 @@ def _learn_platt(known: Calibration, rows: _LabelledRows) -> Calibration:
     if known.steps is not None:
         fitted = fit_steps(known.steps, compared, rows.codes, rows.weights)
         return replace(known, fitted=fitted)
-    return replace(known, fitted=fit_scaling(compared, rows.codes, rows.weights))
+    centred = known.shift is not None
+    fitted_scaling = fit_scaling(compared, rows.codes, rows.weights, centred=centred)
+    return replace(known, fitted=fitted_scaling)
 
 
 def _learn_probe(known: Calibration, rows: _LabelledRows) -> Calibration:
