@@ -15,7 +15,7 @@ from pollice.data.cleaning import normalize
 from pollice.data.columns import NO_COLUMN, USUAL, ReadOptions
 from pollice.data.dataset import Dataset, TextTable
 from pollice.data.label_checks import check_labels, sort_labels
-from pollice.data.labels import NO_LABEL, LabelSource, name_labels
+from pollice.data.labels import NO_LABEL, LabelSource, NamedLabels, name_labels
 from pollice.data.sources import Rows, Source, locate, read_rows
 from pollice.data.tables import table_suffix
 
@@ -53,20 +53,7 @@ def read_dataset(
     ]
     # Excluded rows are not named: a code that only they have may have no name, an error else.
     named = name_labels(visible, _label_source(located, rows, options, known))
-    labels: list[str] = []
-    kept: list[int] = []
-    dropped = Counter[str]()
-    for row, (text, raw_label) in enumerate(zip(rows.texts, visible, strict=True)):
-        label = None if raw_label is None else named.names[raw_label]
-        if rows.excluded[row]:
-            dropped["excluded"] += 1
-        elif label is None:
-            dropped[named.reasons.get(raw_label or "", NO_LABEL)] += 1
-        elif not text:
-            dropped["empty text"] += 1
-        else:
-            kept.append(row)
-            labels.append(label)
+    kept, labels, dropped = _keep_rows(rows, visible, named)
     # Numbered before rows are dropped, so that an id tells where the row is in the source.
     ids = rows.unique_ids()
     conflicts, notes = _find_conflicts(rows, kept, labels, ids)
@@ -91,6 +78,27 @@ def read_dataset(
             label_column=rows.columns.get("label"),
         ),
     )
+
+
+def _keep_rows(
+    rows: Rows, visible: Sequence[str | None], named: NamedLabels
+) -> tuple[list[int], list[str], Counter[str]]:
+    """Return the rows with a text and a label, their labels, and why the others are left out."""
+    labels: list[str] = []
+    kept: list[int] = []
+    dropped = Counter[str]()
+    for row, (text, raw_label) in enumerate(zip(rows.texts, visible, strict=True)):
+        label = None if raw_label is None else named.names[raw_label]
+        if rows.excluded[row]:
+            dropped["excluded"] += 1
+        elif label is None:
+            dropped[named.reasons.get(raw_label or "", NO_LABEL)] += 1
+        elif not text:
+            dropped["empty text"] += 1
+        else:
+            kept.append(row)
+            labels.append(label)
+    return kept, labels, dropped
 
 
 def _label_source(

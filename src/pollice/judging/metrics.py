@@ -157,8 +157,7 @@ def evaluate(
     return Evaluation(
         label_names=predictions.label_names,
         rows=len(gold),
-        accuracy=float(right.mean()),
-        accuracy_interval=wilson_interval(int(right.sum()), len(gold)),
+        **_judge_answers(right, answered),
         per_label=per_label,
         macro_f1=float(np.mean([label.f1 for label in per_label.values()])),
         balanced_accuracy=balanced,
@@ -168,11 +167,6 @@ def evaluate(
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         scored_rows=int(scored.sum()),
         tied_rows=int((predictions.tied & answered).sum()),
-        coverage=float(answered.mean()),
-        answered_accuracy=_share(right, answered),
-        answered_accuracy_interval=(
-            wilson_interval(int(right.sum()), int(answered.sum())) if answered.any() else None
-        ),
         abstain_below=abstain_below,
         **_judge_cut_rows(predictions, right),
         majority_label=predictions.label_names[majority],
@@ -183,6 +177,20 @@ def evaluate(
             else None
         ),
     )
+
+
+def _judge_answers(right: NDArray[np.bool_], answered: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the figures of all rows, and of those that have an answer."""
+    hits = int(right.sum())
+    return {
+        "accuracy": float(right.mean()),
+        "accuracy_interval": wilson_interval(hits, len(right)),
+        "coverage": float(answered.mean()),
+        "answered_accuracy": _share(right, answered),
+        "answered_accuracy_interval": (
+            wilson_interval(hits, int(answered.sum())) if answered.any() else None
+        ),
+    }
 
 
 def _judge_probabilities(
