@@ -67,7 +67,7 @@ def test_an_unknown_option_is_refused_with_the_nearest() -> None:
         "baseline",
         {"ngram": 2},
         "Method 'baseline' has no option 'ngram'. Did you mean 'ngrams'? "
-        "Its options are: ngrams, seed.",
+        "Its options are: ngrams, characters, max_features, seed.",
     )
 
 

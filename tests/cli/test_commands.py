@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from conftest import Invoke, opinion_rows
+from conftest import WORDS, Invoke, opinion_rows
 from pollice.cli.commands import app
 
 ROWS = "".join(f"a fine film number {row},pos\na dull film number {row},neg\n" for row in range(30))
@@ -51,7 +51,12 @@ def test_an_experiment_file_runs_and_options_go_before_it(invoke: Invoke, tmp_pa
     report = json.loads(output)
     assert report["seed"] == 4
     assert report["data"]["test_rows"] == 8
-    assert report["methods"]["words"]["options"] == {"ngrams": 1, "seed": 4}
+    assert report["methods"]["words"]["options"] == {
+        "ngrams": 1,
+        "characters": "auto",
+        "max_features": 1_000_000,
+        "seed": 4,
+    }
 
 
 def test_near_duplicates_are_told_to_be_other_texts(invoke: Invoke, tmp_path: Path) -> None:
@@ -292,7 +297,7 @@ def test_rows_without_a_text_are_said(finished: Path, tmp_path: Path) -> None:
 def test_predict_leaves_the_label_empty_where_it_abstains(
     invoke: Invoke, finished: Path, tmp_path: Path, suffix: str
 ) -> None:
-    (tmp_path / "new.csv").write_text("text\nsuperb lovely great\nfilm\n")
+    (tmp_path / "new.csv").write_text(f"text\n{' '.join(3 * WORDS['pos'])}\nfilm\n")
     place = str(finished / "baseline")
     code, said, _ = invoke("predict", place, "new.csv", "-o", f"out.{suffix}", *UNSURE)
     assert (code, said) == (
@@ -319,8 +324,8 @@ def test_predict_counts_the_texts_of_which_it_knows_nothing(
     assert (code, said) == (
         0,
         "3 rows judged, 0 of them cut to fit: out.csv\n"
-        "The predictor knows nothing of what is in 2 of these texts, and answered them as it "
-        "would an empty text.\n",
+        "The predictor knows nothing of what is in 2 of these texts: their labels rest on "
+        "nothing.\n",
     )
 
 
@@ -360,6 +365,8 @@ def test_predictions_line_up_with_the_rows_of_the_file(
         0,
         [
             f"4 rows judged, 0 of them cut to fit: {output.name}",
+            "The predictor knows nothing of what is in 1 of these texts: their labels rest on "
+            "nothing.",
             "Warning: 2 rows have no text, so the label there is empty.",
         ],
     )

@@ -17,7 +17,7 @@ from pollice.data.formats import lines
 from pollice.data.reading import read_dataset, read_texts
 from pollice.data.tables import read_columns
 from pollice.errors import DataError
-from pollice.system.measuring import measured
+from pollice.system.measuring import measured, resident_bytes
 
 TABLE = b"text,label\nwarm soup,pos\ncold soup,neg\n"
 MOST_MIB = 700  # more than the reader may take for a line, a row or a cell of any size
@@ -56,6 +56,7 @@ def test_one_endless_line(tmp_path: Path, name: str, beginning: bytes) -> None:
     """The limit is met long before the memory, whatever the format is."""
     path = tmp_path / name
     pack_endless_line(path, beginning, 100)
+    before = resident_bytes() / MIBI
     with measured() as meter:
         found = sentence(path)
     number = beginning.count(b"\n") + 1
@@ -66,7 +67,7 @@ def test_one_endless_line(tmp_path: Path, name: str, beginning: bytes) -> None:
         f"Expected lines of at most 16,777,216 characters, but line {number} of {path} is longer. "
         "Check that the file is a table."
     )
-    assert meter.peak_memory_mib < MOST_MIB
+    assert meter.peak_memory_mib - before < MOST_MIB
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])  # the others are slow to write

@@ -57,7 +57,7 @@ class Theirs(Baseline):
     def fit(self, train, validation, *, workdir):
         stand_still("fit")
         found = super().fit(train, validation, workdir=workdir)
-        return SlowBag(found._vectorizer, found._head, found.label_names)
+        return SlowBag(found._model, found.label_names)
 '''
 SLOW_CLICK = """
 import os
@@ -113,6 +113,8 @@ def stopped(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in the background, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not standing.exists():
         assert process.poll() is None, process.communicate()

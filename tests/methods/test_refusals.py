@@ -50,8 +50,8 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     ),
     "table.xlsx": (
         b"PK\3\4",
-        "Expected a file that ends in .csv, .tsv, .jsonl, .ndjson, .parquet, alone or with .gz or "
-        ".bz2, but found table.xlsx. Convert it or rename it to what it is.",
+        "Expected a whole spreadsheet, but table.xlsx cannot be read as one (BadZipFile). Save it "
+        "again as .xlsx or as CSV.",
     ),
 }
 
@@ -103,7 +103,7 @@ BAD_COMMANDS: dict[str, str] = {
     ),
     "compare --data data.csv --set baseline.ngram=2": (
         "Method 'baseline' has no option 'ngram'. Did you mean 'ngrams'? "
-        "Its options are: ngrams, seed."
+        "Its options are: ngrams, characters, max_features, seed."
     ),
     "compare --data data.csv --set baseline.ngrams=9": (
         "Option baseline.ngrams is 9, but its value should be less than or equal to 5. "
@@ -128,7 +128,8 @@ BAD_COMMANDS: dict[str, str] = {
         "Expected --label-names like 0=negative,1=positive, but found '0:neg'."
     ),
     "compare --data data.csv --label-names neg=bad": (
-        "Expected the labels neg in data.csv, but found 'pos'. Give a name for every label."
+        "Expected the labels neg in data.csv, but found 'pos' (30 rows). Give every label a name "
+        "with --label-names, or leave its rows out with --drop-label pos."
     ),
     "compare data.csv": (
         "Expected an experiment in TOML, but data.csv cannot be read as such (Expected '=' after a "

@@ -53,6 +53,6 @@ def test_an_unknown_option_is_refused_with_all_options() -> None:
     with pytest.raises(
         OptionError,
         match=r"^Method 'baseline' has no option 'ngram'. Did you mean 'ngrams'\? "
-        r"Its options are: ngrams, seed\.$",
+        r"Its options are: ngrams, characters, max_features, seed\.$",
     ):
         check_declared_options("baseline", ["seed", "ngram"])

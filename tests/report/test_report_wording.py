@@ -373,6 +373,5 @@ def test_texts_of_which_a_method_knows_nothing_are_counted() -> None:
     rows = report.methods[0].evaluation.rows
     told = wording.warnings(replace(report, methods=methods))
     assert [sentence for sentence in told if "nothing" in sentence] == [
-        f"words knows nothing of what is in 3 of {rows} test texts, and answered them as it would "
-        "an empty text."
+        f"words knows nothing of what is in 3 of {rows} test texts: their labels rest on nothing."
     ]

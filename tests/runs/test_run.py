@@ -96,6 +96,7 @@ def test_a_run_folder_holds_this_and_no_more(opinions: Path, tmp_path: Path) -> 
 
 def test_the_experiment_file_has_every_default(finished: Path) -> None:
     content = tomllib.loads((finished / "experiment.toml").read_text())
+    usual = {"characters": "auto", "max_features": 1_000_000, "seed": 0}
     assert content == {
         "seed": 0,
         "canary": False,
@@ -109,8 +110,8 @@ def test_the_experiment_file_has_every_default(finished: Path) -> None:
             "near_duplicates": True,
         },
         "methods": {
-            "baseline": {"method": "baseline", "ngrams": 2, "seed": 0},
-            "words": {"method": "baseline", "ngrams": 1, "seed": 0},
+            "baseline": {"method": "baseline", "ngrams": 3, **usual},
+            "words": {"method": "baseline", "ngrams": 1, **usual},
         },
     }
 
@@ -205,7 +206,7 @@ def test_a_damaged_finished_method_is_named(finished: Path, tmp_path: Path) -> N
     ("changes", "difference"),
     [
         ({"seed": 2}, "methods.baseline.seed is 0 there and 2 here"),
-        ({"baseline": {"ngrams": 3}}, "methods.baseline.ngrams is 2 there and 3 here"),
+        ({"baseline": {"ngrams": 2}}, "methods.baseline.ngrams is 3 there and 2 here"),
     ],
 )
 def test_another_experiment_in_the_folder_is_refused(
@@ -414,8 +415,8 @@ def test_the_seed_of_the_split_is_the_experiments() -> None:
 
 def test_the_same_experiment_has_the_same_folder() -> None:
     plain = default_folder(experiment(Path("a/re views.csv.gz")))
-    assert plain == default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 2}))
-    assert plain != default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 3}))
+    assert plain == default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 3}))
+    assert plain != default_folder(experiment(Path("a/re views.csv.gz"), baseline={"ngrams": 2}))
     assert re.fullmatch(r"runs/re views-[0-9a-f]{8}", str(plain))
 
 
@@ -489,8 +490,8 @@ def test_an_older_experiment_file_without_a_newer_option_is_the_same_experiment(
     run = shutil.copytree(finished, tmp_path / "run")
     held = (run / "experiment.toml").read_text()
     assert "canary = false\n" in held
-    assert "ngrams = 2\n" in held
-    (run / "experiment.toml").write_text(held.replace("ngrams = 2\n", ""))
+    assert "ngrams = 3\n" in held
+    (run / "experiment.toml").write_text(held.replace("ngrams = 3\n", ""))
     before = inode(run)
     run_experiment(read_experiment(tomllib.loads(held), "it"), run)
     assert inode(run) == before

@@ -25,6 +25,7 @@ from rich.table import Column
 from rich.text import Text
 
 from pollice.cli.terminal import Terminal
+from pollice.errors import UserError
 from pollice.system.processes import is_first
 from pollice.system.progress import Advance, listening, stage
 
@@ -93,8 +94,17 @@ def shown_on(console: Console, clock: Callable[[], float] = monotonic) -> Iterat
             yield advance
             if total is None:
                 progress.update(task, total=state(task).completed)
-        finally:
+        except UserError:
+            # Of a stage that never got anywhere nothing is shown: the error says all.
+            if state(task).completed:
+                say(task)
+            else:
+                progress.remove_task(task)
+            raise
+        except BaseException:
             say(task)
+            raise
+        say(task)
 
     try:
         with listening(listener):

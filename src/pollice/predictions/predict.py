@@ -45,15 +45,17 @@ def predict(
             rows = asked[done - 1] + 1
             told = None if gold is None else gold[:rows]
             if_stopped(
-                _joined(predictor.label_names, parts, asked[:done], names[:rows], told), stop
+                _joined(predictor.label_names, parts, rows, asked[:done], names[:rows], told),
+                stop,
             )
         raise
-    return _joined(predictor.label_names, parts, asked, names, gold)
+    return _joined(predictor.label_names, parts, len(texts), asked, names, gold)
 
 
 def _joined(
     label_names: tuple[str, ...],
     parts: Sequence[Scores],
+    rows: int,
     asked: Sequence[int],
     ids: tuple[str, ...],
     gold: Sequence[str | None] | None,
@@ -61,12 +63,12 @@ def _joined(
     """Return the table of all rows; those that were not asked have no answer."""
 
     def placed(columns: Sequence[FloatArray]) -> FloatArray:
-        table = np.full((len(ids), len(label_names)), np.nan)
+        table = np.full((rows, len(label_names)), np.nan)
         if columns:
             table[asked] = np.concatenate(columns)
         return table
 
-    tokens, truncated = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.bool_)
+    tokens, truncated = np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
     if parts:
         tokens[asked] = np.concatenate([part.tokens for part in parts])
         truncated[asked] = np.concatenate([part.truncated for part in parts])

@@ -21,7 +21,7 @@ _STYLES = {"best": "bold", "method": "", "variant": "dim", "scale": "italic dim"
 def show(report: Report, console: Console) -> None:
     """Print the report: data, results, pairs, what was cut, and the conclusion last."""
     data = report.data
-    copies = f"; {counted(data.copies_left_out, 'copy of a text', 'copies of texts')} left out"
+    copies = counted(data.copies_left_out, "copy of a text", "copies of texts")
     _say(
         console,
         f"{data.source}: {tables.split_rows(data)}, seed {report.seed}"
