@@ -72,7 +72,7 @@ class CascadePredictor(Predictor):
         unsure = np.flatnonzero(scores.probabilities.max(axis=1, initial=0.0) < self._threshold)
         if not len(unsure):
             return scores
-        asked = self._teacher.score([texts[row] for row in unsure], self.label_names)
+        asked = self._teacher.score([texts[row] for row in unsure.tolist()], self.label_names)
         probabilities = scores.probabilities.copy()
         tokens, truncated = scores.tokens.copy(), scores.truncated.copy()
         probabilities[unsure] = asked.probabilities

@@ -21,6 +21,7 @@ from pollice.models.drawn_rows import DrawnRows
 from pollice.predictions.files import write_rows
 from pollice.predictions.predict import predict
 from pollice.predictions.table import Predictions
+from pollice.runs.fast_labelling import judge_fast
 
 _SHOWN = 200
 """So many characters of the first text are printed."""
@@ -39,6 +40,8 @@ class Labelled:
     by_hand: Mapping[int, str] = field(default_factory=dict)
     """The label of each row whose text is known."""
     seed: int = 0
+    by_student: frozenset[int] = frozenset()
+    """The rows that a student of the prompt answered."""
 
     @property
     def labels(self) -> tuple[str | None, ...]:
@@ -133,11 +136,15 @@ def label_texts(
     label_names: tuple[str, ...],
     options: Mapping[str, Any],
     known: Dataset | None = None,
+    *,
+    fast_texts: int | None = None,
 ) -> Labelled:
     """Label every text; 16 or more ``known`` rows, labelled by hand, calibrate the prompt.
 
     They are used only if cross-validation on them says that it is better. A text that is among
     them keeps its label. ``options`` are those of the method `prompt`.
+    With ``fast_texts`` the prompt judges so many texts, and a student that learns from them the
+    others.
 
     Raises:
         OptionError: an unknown option of the prompt, one out of range, or one that needs training
@@ -167,12 +174,21 @@ def label_texts(
         unlabelled=tuple(table.texts[row] for row in draw),
     )
     predictor = prompt.build(label_names, rows)
+    by_student = frozenset[int]()
+    facts = dict(predictor.facts)
+    if fast_texts is None:
+        answers = predict(predictor, table.texts, ids=table.ids, description="labelling")
+    else:
+        fast = judge_fast(predictor, prompt.name, table, fast_texts, prompt.seed)
+        answers, by_student = fast.predictions, fast.by_student
+        facts["fast"] = fast.sentence(prompt.checkpoint)
     return Labelled(
-        predictions=predict(predictor, table.texts, ids=table.ids, description="labelling"),
+        predictions=answers,
         texts=table.texts,
-        facts=dict(predictor.facts),
+        facts=facts,
         by_hand=_known_rows(table, labelled),
         seed=prompt.seed,
+        by_student=by_student,
     )
 
 
@@ -186,12 +202,19 @@ def _none(label_names: tuple[str, ...]) -> Dataset:
     return Dataset(ids=(), texts=(), labels=(), label_names=label_names)
 
 
+def _who_labelled(labelled: Labelled, row: int) -> str:
+    if row in labelled.by_hand:
+        return "hand"
+    return "student" if row in labelled.by_student else "prompt"
+
+
 def notes(labelled: Labelled, known: int) -> list[str]:
     """Return lines for the user: the questions, the calibration, and the warnings."""
     return [
         labelled.facts["asked_for"],
         *_asked(labelled),
         sentence(labelled, known),
+        *([labelled.facts["fast"]] if "fast" in labelled.facts else []),
         *(f"Warning: {warning}" for warning in labelled.facts.get("warnings", ())),
     ]
 
@@ -253,7 +276,7 @@ def write_labelled(
             **dict(zip(columns, (round(float(value), 6) for value in values), strict=True)),
             "uncertain_first": place[number],
             "check": to_check.get(number, ""),
-            "labelled_by": "hand" if number in labelled.by_hand else "prompt",
+            "labelled_by": _who_labelled(labelled, number),
         }
         for number, (row_id, text, label, values) in enumerate(
             zip(
