@@ -23,11 +23,11 @@ def estimate_source(source: Source, lengths: Lengths) -> Footprint:
 
 
 def halve_teacher(source: Source, lengths: Lengths) -> Mapping[str, int]:
-    """Return half of a part's ``batch_tokens``, where it has that option and can do with less."""
+    """Return ``teacher_batch_tokens`` with half of a teacher's own, where it can do with less."""
     if isinstance(source, SavedSource) or not isinstance(source.method, PlannedMethod):
         return {}
     half = source.method.halve_batch(lengths)
-    return {name: value for name, value in half.items() if name == "batch_tokens"}
+    return {f"teacher_{name}": value for name, value in half.items() if name == "batch_tokens"}
 
 
 def lengths_with(lengths: Lengths, unlabelled: str | None) -> Lengths:

@@ -107,5 +107,5 @@ class Distill(TeachingOptions, PlannedMethod):
         return larger(teacher, estimate_source(self.find_student(REGISTRY), judged))
 
     def halve_batch(self, lengths: Lengths) -> Mapping[str, int]:
-        """Return half of the teacher's batch_tokens, as long as it holds a text."""
+        """Return half of what goes through the teacher at once, as long as it holds a text."""
         return halve_teacher(self.find_teacher(REGISTRY), lengths)

@@ -51,7 +51,7 @@ class TeachingOptions:
     """A file of texts for the teacher to judge; none: the training texts without their labels."""
     unlabelled_rows: int = Field(default=6000, ge=_LEAST_TEXTS)
     """The most texts that the teacher judges, drawn at random."""
-    batch_tokens: int | None = Field(default=None, ge=1, json_schema_extra=NO_EFFECT)
+    teacher_batch_tokens: int | None = Field(default=None, ge=1, json_schema_extra=NO_EFFECT)
     """The most tokens that go through the teacher at once; none: what its own options say."""
     seed: int = Field(default=0, ge=0)
     """Draws the texts and those that are held out; the student's too where it has none."""
@@ -60,11 +60,11 @@ class TeachingOptions:
         """Return where the teacher comes from."""
         options = dict(self.teacher_options)
         if (
-            self.batch_tokens is not None
+            self.teacher_batch_tokens is not None
             and self.teacher in registry.names()
             and has_option(registry, self.teacher, "batch_tokens")
         ):
-            options["batch_tokens"] = self.batch_tokens
+            options["batch_tokens"] = self.teacher_batch_tokens
         return find_source(registry, self.teacher, options, "teacher")
 
     def find_student(self, registry: Registry) -> MethodSource:
