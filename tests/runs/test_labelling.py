@@ -92,6 +92,12 @@ def test_a_student_labels_most_rows_and_the_figures_of_both_are_said(
     assert set(who) == {"student", "prompt"}
 
 
+def test_few_texts_need_no_student(checkpoint: str) -> None:
+    fast = label_texts(table(), LABELS, {"checkpoint": checkpoint}, fast_texts=8)
+    assert not fast.by_student
+    assert "fast" not in fast.facts
+
+
 def test_the_most_uncertain_come_first(checkpoint: str) -> None:
     labelled = label_texts(table(), LABELS, {"checkpoint": checkpoint})
     margins = np.abs(np.diff(labelled.predictions.probabilities, axis=1)).ravel()

@@ -144,7 +144,7 @@ def label_texts(
     They are used only if cross-validation on them says that it is better. A text that is among
     them keeps its label. ``options`` are those of the method `prompt`.
     With ``fast_texts`` the prompt judges so many texts, and a student that learns from them the
-    others.
+    others; it judges all if there are no more.
 
     Raises:
         OptionError: an unknown option of the prompt, one out of range, or one that needs training
@@ -176,7 +176,7 @@ def label_texts(
     predictor = prompt.build(label_names, rows)
     by_student = frozenset[int]()
     facts = dict(predictor.facts)
-    if fast_texts is None:
+    if fast_texts is None or len(set(table.texts)) <= fast_texts:
         answers = predict(predictor, table.texts, ids=table.ids, description="labelling")
     else:
         fast = judge_fast(predictor, prompt.name, table, fast_texts, prompt.seed)
