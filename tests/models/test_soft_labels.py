@@ -1,6 +1,7 @@
 """Weighted copies give the log loss of probabilities, and the split withholds test texts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,12 @@ def test_soft_labels_go_before_certain_ones(tmp_path: Path) -> None:
 
 
 def test_soft_labels_are_taken_with_their_rows_and_counted() -> None:
-    rows = {"ids": ("a", "b"), "texts": ("x", "y"), "labels": NAMES, "label_names": NAMES}
+    rows: dict[str, Any] = {
+        "ids": ("a", "b"),
+        "texts": ("x", "y"),
+        "labels": NAMES,
+        "label_names": NAMES,
+    }
     data = Dataset(**rows, soft_labels=((0.9, 0.1), (0.2, 0.8)))
     assert data.take([1]).soft_labels == ((0.2, 0.8),)
     with pytest.raises(DataError, match=r"^soft_labels must have 2 rows like ids, not 1\.$"):
