@@ -64,7 +64,8 @@ def forbidden(module: str, path: Path) -> list[str]:
     if module == "__main__":
         return []
     allowed = reachable(room_of(module))
-    found = own_imports(path) - ({"methods"} if module == "methods" else set())
+    # `methods` itself is how methods are found, and no method.
+    found = own_imports(path) - {"methods"} if room_of(module) == "methods" else own_imports(path)
     same = {name for name in found if room_of(name) == "methods" == room_of(module)}
     return sorted(same | {name for name in found if room_of(name) not in allowed})
 

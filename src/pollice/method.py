@@ -48,6 +48,8 @@ class Method(ABC):
     knows_more_than_labels: ClassVar[bool] = False
     """Whether predictions use more than the labels given to `fit`. Such a method judges well even
     with wrong labels, so the canary (shuffled labels) cannot test it."""
+    takes_soft_labels: ClassVar[bool] = False
+    """Whether `fit` learns from `Dataset.soft_labels` where there are some."""
     takes_weights: ClassVar[bool] = False
     """Whether `fit` counts every training row by `Dataset.weights`."""
     joint: ClassVar[bool] = False
@@ -76,6 +78,10 @@ class Method(ABC):
     def labels_used(self, train: Dataset, validation: Dataset) -> int:
         """Return how many labelled rows `fit` uses: what this method costs in labels."""
         return len(train) + len(validation)
+
+    def uses_more_than_labels(self) -> bool:
+        """Return whether this method, with its options, is one that ``knows_more_than_labels``."""
+        return self.knows_more_than_labels
 
     def repetitions(self) -> Sequence["Method"]:
         """Return the same method with other random draws, to report how results vary."""

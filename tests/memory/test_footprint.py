@@ -28,6 +28,9 @@ PLACE = {"device": "cpu", "dtype": "bfloat16"}
 # Any encoder will do for a plan of nli: whether it was trained for that, no plan depends on.
 GIVEN: dict[str, dict[str, Any]] = {
     "baseline": {},
+    "cascade": {"teacher_options": {**PLACE, "checkpoint": "minilm"}, "teacher": "features"},
+    "distill": {"teacher_options": {**PLACE, "checkpoint": "minilm"}, "teacher": "features"},
+    "ensemble": {"members": {"baseline": {}, "features": {**PLACE, "checkpoint": "minilm"}}},
     "lexicon": {},
     "nli": {**PLACE, "checkpoint": "minilm"},
 }

@@ -38,6 +38,17 @@ _TRAINING = {"epochs": 4, "learning_rate": 0.003, "max_tokens": 48}
 
 ROWS: dict[str, Row] = {
     "baseline": Row(labels_used=160),
+    "cascade": Row(labels_used=160, options={"teacher": "baseline"}),
+    "distill": Row(labels_used=160, options={"teacher": "baseline"}),
+    "ensemble": Row(
+        labels_used=160,
+        options={
+            "members": {
+                "words": {"method": "baseline"},
+                "pairs": {"method": "distill", "teacher": "baseline"},
+            }
+        },
+    ),
     "features": Row(labels_used=160, build=_BERT, options={"max_tokens": 48}),
     "finetune": Row(labels_used=160, build=_BERT, options=_TRAINING),
     "lexicon": Row(labels_used=0),

@@ -80,7 +80,9 @@ UNSURE = (
     "abstain_below is {}, but no answer can be held to a probability outside [0, 1). "
     "Give the lowest probability to answer at, such as 0.8."
 )
-METHODS = "baseline, features, finetune, lexicon, lora, nli, prompt, trainer"
+METHODS = (
+    "baseline, cascade, distill, ensemble, features, finetune, lexicon, lora, nli, prompt, trainer"
+)
 BAD_COMMANDS: dict[str, str] = {
     "compare --data nope.csv": (
         "Expected a file, a folder, hub:owner/name@revision or a data set of the catalogue, but "

@@ -11,7 +11,14 @@ import tiny
 from conftest import Invoke
 from pollice.data.dataset import Dataset, TextTable
 from pollice.errors import DataError, OptionError
-from pollice.runs.labelling import label_names_of, label_texts, meaning_of, notes, sentence
+from pollice.runs.labelling import (
+    label_names_of,
+    label_texts,
+    meaning_of,
+    notes,
+    sentence,
+    write_labelled,
+)
 
 LABELS = ("negative", "positive")
 TEXTS = (
@@ -50,6 +57,45 @@ def test_every_text_is_labelled_without_labels(checkpoint: str) -> None:
         "since --known FILE learns from 16 labels on."
     )
     assert sorted(labelled.to_check.values()) == ["random"] * 4 + ["uncertain"] * 3
+
+
+def test_a_student_labels_most_rows_and_the_figures_of_both_are_said(
+    checkpoint: str, tmp_path: Path
+) -> None:
+    """The prompt's rows keep its answers; a repeated text has one answer; hands go before both."""
+    texts = tuple(f"{('awful', 'great')[row % 2]} thing number {row % 150}" for row in range(200))
+    many = TextTable(ids=tuple(map(str, range(200))), texts=texts, gold=None)
+    options = {"checkpoint": checkpoint}
+    fast = label_texts(many, LABELS, options, fast_texts=100)
+    assert 0 < len(fast.by_student) < 100
+    slow = label_texts(many, LABELS, options)
+    asked = [row for row in range(200) if row not in fast.by_student]
+    np.testing.assert_allclose(
+        fast.predictions.probabilities[asked],
+        slow.predictions.probabilities[asked],
+        rtol=0,
+        atol=1e-5,
+    )
+    assert len({texts[row] for row in asked}) == 100
+    rate, number = r"[\d,.]+ rows/s", len(fast.by_student)
+    assert re.fullmatch(
+        rf"Fast: {re.escape(checkpoint)} judged 100 texts at {rate}, and a student \(baseline\) "
+        rf"that learned from them labelled {number} rows at {rate}\. The two agree on [\d.]+% of "
+        r"10 texts that the student did not learn from\.",
+        fast.facts["fast"],
+    )
+    assert fast.facts["fast"] in notes(fast, 0)
+    write_labelled(fast, tmp_path / "out.csv", ".csv", uncertain_first=False)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        who = [line["labelled_by"] for line in csv.DictReader(file)]
+    assert [row for row in range(200) if who[row] == "student"] == sorted(fast.by_student)
+    assert set(who) == {"student", "prompt"}
+
+
+def test_few_texts_need_no_student(checkpoint: str) -> None:
+    fast = label_texts(table(), LABELS, {"checkpoint": checkpoint}, fast_texts=8)
+    assert not fast.by_student
+    assert "fast" not in fast.facts
 
 
 def test_the_most_uncertain_come_first(checkpoint: str) -> None:

@@ -105,6 +105,7 @@ def splitting(command: Command) -> Command:
         [
             click.option("--data", "source", help="A file, folder, catalogue name or hub:NAME."),
             click.option("--test", "test", help="Another source, for the test rows."),
+            click.option("--unlabelled", help="A file of texts for distill and cascade."),
             click.option("--limit", type=click.IntRange(1), help="Use a sample of N rows."),
             click.option("--train-rows", type=click.IntRange(1), help="Rows for training."),
             click.option("--validation-rows", type=click.IntRange(1), help="Rows for validation."),

@@ -31,6 +31,7 @@ _READ_AS_GIVEN = (
     "encoding",
     "sheet",
 )
+_STUDENTS = ("cascade", "distill")
 _USUAL_METHODS = ("baseline", "features", "finetune", "prompt")
 
 
@@ -65,8 +66,22 @@ def content_of(
     methods = _table(content, "methods")
     if names:
         content["methods"] = _named_methods(names, methods)
+    if given.get("unlabelled") is not None:
+        _give_unlabelled(content["methods"], given["unlabelled"])
     _apply_settings(content["methods"], given["settings"])
     return content
+
+
+def _give_unlabelled(methods: dict[str, Any], file: str) -> None:
+    """Give a file of texts to every method that has a teacher."""
+    students = [name for name in methods if _table(methods, name).get("method", name) in _STUDENTS]
+    if not students:
+        raise OptionError(
+            f"Expected a method that learns from unlabelled texts for --unlabelled, but found "
+            f"{', '.join(methods)}. Add --method distill or --method cascade."
+        )
+    for name in students:
+        _table(methods, name)["unlabelled"] = file
 
 
 def has_lexicon() -> bool:

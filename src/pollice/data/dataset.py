@@ -34,10 +34,16 @@ class Dataset:
     """What was decided in reading and a person should know, one sentence each."""
     reading: ReadOptions | None = field(default=None, compare=False)
     """How the source was read, with the columns that were found; None: not from a source."""
+    soft_labels: tuple[tuple[float, ...], ...] | None = None
+    """A probability for each label name and row, for methods that can learn from them; None: the
+    labels are certain."""
+    withheld: frozenset[bytes] = field(default=frozenset(), repr=False)
+    """The keys (`pollice.data.duplicates.text_key`) of the test texts: where a method reads further
+    texts, it leaves these out."""
 
     def __post_init__(self) -> None:
         rows = len(self.ids)
-        for name in ("texts", "labels", "parts", "weights"):
+        for name in ("texts", "labels", "parts", "weights", "soft_labels"):
             column = getattr(self, name)
             if column is not None and len(column) != rows:
                 raise DataError(
@@ -65,6 +71,9 @@ class Dataset:
             labels=tuple(self.labels[row] for row in rows),
             parts=None if self.parts is None else tuple(self.parts[row] for row in rows),
             weights=None if self.weights is None else tuple(self.weights[row] for row in rows),
+            soft_labels=(
+                None if self.soft_labels is None else tuple(self.soft_labels[row] for row in rows)
+            ),
         )
 
 

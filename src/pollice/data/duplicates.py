@@ -98,6 +98,11 @@ def key_of(form: str) -> bytes:
     return _hash(form.encode("utf-8", "surrogatepass"))
 
 
+def text_key(text: str) -> bytes:
+    """Return the key of a text: that of its normal form, so that copies have the same."""
+    return key_of(normalize(text))
+
+
 def _hash(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 

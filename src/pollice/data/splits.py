@@ -78,7 +78,7 @@ def split(
     asked = {side: drawn[side] for side in SIDES if side not in given and drawing.wanted(side)}
     _check_every_label(asked, parts, sides, pools["train"], rows.labels)
     return Split(
-        train=rows.take(drawn["train"]),
+        train=replace(rows.take(drawn["train"]), withheld=rows.keys_of(drawn["test"])),
         validation=rows.take(drawn["validation"]),
         test=rows.take(drawn["test"]),
         exact_duplicates=rows.duplicates.exact,
@@ -158,6 +158,12 @@ class _Rows:
             seed=options.seed,
             order={group: draw_hash("split", options.seed, key) for group, key in least.items()},
         )
+
+    def keys_of(self, rows: Sequence[int]) -> frozenset[bytes]:
+        """Return the keys of rows and of all their copies, the nearly equal ones too."""
+        groups = {self.duplicates.groups[row] for row in rows}
+        every = zip(self.duplicates.groups, self.duplicates.keys, strict=True)
+        return frozenset(key for group, key in every if group in groups)
 
     def once(self, rows: Sequence[int]) -> list[int]:
         """Return one row for each text, of its commonest label, in the order of drawing."""

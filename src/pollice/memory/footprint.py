@@ -122,3 +122,22 @@ class PlannedMethod(Method):
 def halved(option: str, tokens: int, least: int) -> Mapping[str, int]:
     """Return an option with half its tokens, ``least`` at least; nothing where it has so few."""
     return {option: max(least, tokens // 2)} if tokens > least else {}
+
+
+def larger(one: Footprint, other: Footprint) -> Footprint:
+    """Return the footprint of work that is done one after the other; a GPU's decides."""
+    if one.cuda != other.cuda:
+        return one if one.cuda else other
+    return max(one, other, key=lambda each: total(each.parts))
+
+
+def together(one: Footprint, other: Footprint) -> Footprint:
+    """Return the footprint of work that is held at once; a GPU's decides."""
+    if one.cuda != other.cuda:
+        return one if one.cuda else other
+    parts = {}
+    for name in {*one.parts, *other.parts}:
+        both = one.parts.get(name, 0), other.parts.get(name, 0)
+        # A process has its libraries and its texts once.
+        parts[name] = max(both) if name in ("libraries", "data") else sum(both)
+    return Footprint(parts=parts, cuda=one.cuda)

@@ -10,6 +10,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
@@ -19,6 +20,9 @@ import pollice.models  # noqa: F401  # before any method imports torch: it sets 
 from pollice.errors import OptionError, broken_rule, did_you_mean
 from pollice.method import ENTRY_POINTS, Method, say_former_names, with_current_names
 from pollice.models.declared_options import DeclaredMethod, read_declaration
+from pollice.models.registry import Registry
+from pollice.predictions.predictor import Predictor
+from pollice.predictions.saved_predictors import load_saved
 
 LEXICON_PACKAGE = "vaderSentiment"
 """What the method lexicon needs, beside the core."""
@@ -122,6 +126,23 @@ def _own_method(module_name: str) -> type[Method]:
     return method
 
 
+def load_predictor(folder: Path) -> Predictor:
+    """Load a saved predictor, to judge new texts; every file must be the one that was saved.
+
+    Raises:
+        RunError: the folder is incomplete, changed or holds something else, or its method is not
+            installed.
+        CheckpointError: its checkpoint or adapter cannot be used.
+    """
+    return load_saved(folder, _find_predictor_type)
+
+
+def _find_predictor_type(name: str) -> tuple[type[Predictor], bool] | None:
+    if name not in method_names():
+        return None
+    return find_method(name).predictor_type, is_own_method(name)
+
+
 def create_method(name: str, options: Mapping[str, Any]) -> Method:
     """Return a method with its options checked.
 
@@ -197,3 +218,7 @@ def _type_name(annotation: Any) -> str:
     text = re.sub(r"typing\.|collections\.abc\.", "", text)
     literal = re.fullmatch(r"Literal\[(.*)\]", text)
     return literal.group(1).replace(", ", " | ") if literal else text
+
+
+REGISTRY = Registry(names=method_names, find=find_method, create=create_method, load=load_predictor)
+"""What a method is given to use others: methods never import each other."""

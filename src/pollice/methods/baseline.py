@@ -142,6 +142,7 @@ class Baseline(PlannedMethod):
 
     predictor_type = BagOfWords
     takes_weights = True
+    takes_soft_labels = True
 
     ngrams: int = Field(default=3, ge=1, le=5)
     """The most words and signs of a feature: 3 takes them alone, in pairs and in triples."""
@@ -165,6 +166,7 @@ class Baseline(PlannedMethod):
                 train.label_names,
                 options,
                 weights=train.weights,
+                soft_labels=train.soft_labels,
             )
             advance(len(train))
         return BagOfWords(model, train.label_names)

@@ -20,6 +20,7 @@ from pollice.models.linear_head import fit_head
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.sources import resolve_checkpoint
 from pollice.models.pretrained.weights import read_config
+from pollice.models.soft_labels import copy_by_label
 from pollice.system.progress import in_chunks, stage
 
 
@@ -29,6 +30,7 @@ class Features(ReadingOptions, PlannedMethod):
 
     predictor_type = VectorClassifier
     takes_weights = True
+    takes_soft_labels = True
 
     checkpoint: str = "multilingual-e5-small"
     """A catalogue name, a folder, or hub:owner/name@revision."""
@@ -52,13 +54,11 @@ class Features(ReadingOptions, PlannedMethod):
         held_out = None
         if len(validation):
             held_out = (_encode(encoder, validation, "encoding validation"), validation.labels)
-        head = fit_head(
-            vectors,
-            train.labels,
-            train.label_names,
-            validation=held_out,
-            weights=train.weights,
-        )
+        labels, weights = train.labels, train.weights
+        if train.soft_labels is not None:
+            copies = copy_by_label(train.soft_labels, train.label_names, weights)
+            vectors, labels, weights = vectors[copies.rows], copies.labels, copies.weights
+        head = fit_head(vectors, labels, train.label_names, validation=held_out, weights=weights)
         return VectorClassifier(encoder, head, train.label_names)
 
     def estimate_memory(self, lengths: Lengths) -> Footprint:

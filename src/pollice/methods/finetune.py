@@ -37,6 +37,7 @@ class Finetune(TrainingOptions, PlannedMethod):
 
     predictor_type = SequenceClassifier
     joint = True
+    takes_soft_labels = True
 
     def check(self, train: Dataset) -> None:
         """Refuse a checkpoint, an optimizer or a length that cannot be had."""

@@ -22,6 +22,7 @@ from pollice.models.one_against_rest import (
     Weighting,
     fit_one_against_rest,
 )
+from pollice.models.soft_labels import SoftLabels, copy_by_label
 from pollice.models.tokens import BLANK, characters, is_unspaced, words_and_signs
 
 Rows = tuple[Sequence[str], Sequence[str]]
@@ -133,6 +134,7 @@ def fit_ngram_model(
     options: NgramOptions,
     *,
     weights: Sequence[float] | None = None,
+    soft_labels: SoftLabels | None = None,
 ) -> NgramModel:
     """Learn the n-grams and the head from training rows; validation rows choose its strength.
 
@@ -142,6 +144,7 @@ def fit_ngram_model(
         label_names: The order of the columns.
         options: How many n-grams are taken.
         weights: How much each training row counts; None: all alike.
+        soft_labels: The probabilities of the training rows' labels; None: the labels are certain.
 
     Raises:
         DataError: no training text has a word or a sign.
@@ -158,6 +161,12 @@ def fit_ngram_model(
                 "Expected words in the training texts, but found none. Check the text column."
             )
         matrices.append(views[name].find(numbered))
+    labels = train[1]
+    if soft_labels is not None:
+        # Copies of the features and not of the texts: n-grams are counted over texts.
+        copies = copy_by_label(soft_labels, label_names, weights)
+        matrices = [matrix[copies.rows] for matrix in matrices]
+        labels, weights = copies.labels, copies.weights
     held_out = None
     if validation[0]:
         found = [
@@ -172,9 +181,7 @@ def fit_ngram_model(
             for matrix, weighting in zip(matrices, weightings, strict=True)
         ]
         fitted.append(
-            fit_one_against_rest(
-                blocks, train[1], label_names, validation=held_out, weights=weights
-            )
+            fit_one_against_rest(blocks, labels, label_names, validation=held_out, weights=weights)
         )
     head, _ = min(fitted, key=itemgetter(1))  # of equals the first
     return NgramModel(ngrams=views, head=head)

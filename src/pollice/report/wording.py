@@ -116,6 +116,11 @@ def conclusions(report: Report) -> tuple[str, ...]:
     if report.pairs:
         sentences.append(_standing(report.pairs_of_best))
     sentences += _quickest(report)
+    sentences += [
+        f"{method.name}: {note}"
+        for method in report.ranked
+        for note in method.facts.get("notes", ())
+    ]
     sentences.append(_against_majority(report))
     return tuple(map(one_line, sentences))
 

@@ -22,6 +22,7 @@ from pollice.models.drawn_rows import DrawnRows
 from pollice.predictions.files import write_rows
 from pollice.predictions.predict import predict
 from pollice.predictions.table import Predictions
+from pollice.runs.fast_labelling import judge_fast
 
 _SHOWN = 200
 """So many characters of the first text are printed."""
@@ -40,6 +41,8 @@ class Labelled:
     by_hand: Mapping[int, str] = field(default_factory=dict)
     """The label of each row whose text is known."""
     seed: int = 0
+    by_student: frozenset[int] = frozenset()
+    """The rows that a student of the prompt answered."""
 
     @property
     def labels(self) -> tuple[str | None, ...]:
@@ -48,10 +51,15 @@ class Labelled:
         return tuple(self.by_hand.get(row, label) for row, label in enumerate(predicted))
 
     def given_by(self, row: int) -> str:
-        """Return who gave a row its label: ``hand``, ``prompt``, or nobody for an empty text."""
+        """Return who gave a row its label: ``hand``, ``prompt``, ``student``, or nobody.
+
+        Nobody labels an empty text.
+        """
         if row in self.by_hand:
             return "hand"
-        return "prompt" if self.texts[row] else ""
+        if not self.texts[row]:
+            return ""
+        return "student" if row in self.by_student else "prompt"
 
     @property
     def uncertain_first(self) -> NDArray[np.int64]:
@@ -154,11 +162,15 @@ def label_texts(
     label_names: tuple[str, ...],
     options: Mapping[str, Any],
     known: Dataset | None = None,
+    *,
+    fast_texts: int | None = None,
 ) -> Labelled:
     """Label every text; 16 or more ``known`` rows, labelled by hand, calibrate the prompt.
 
     They are used only if cross-validation on them says that it is better. A text that is among
     them keeps its label. ``options`` are those of the method `prompt`.
+    With ``fast_texts`` the prompt judges so many texts, and a student that learns from them the
+    others; it judges all if there are no more.
 
     Raises:
         OptionError: an unknown option of the prompt, one out of range, or one that needs training
@@ -188,12 +200,21 @@ def label_texts(
         unlabelled=tuple(table.texts[row] for row in draw),
     )
     predictor = prompt.build(label_names, rows)
+    by_student = frozenset[int]()
+    facts = dict(predictor.facts)
+    if fast_texts is None or len(set(table.texts)) <= fast_texts:
+        answers = predict(predictor, table.texts, ids=table.ids, description="labelling")
+    else:
+        fast = judge_fast(predictor, prompt.name, table, fast_texts, prompt.seed)
+        answers, by_student = fast.predictions, fast.by_student
+        facts["fast"] = fast.sentence(prompt.checkpoint)
     return Labelled(
-        predictions=predict(predictor, table.texts, ids=table.ids, description="labelling"),
+        predictions=answers,
         texts=table.texts,
-        facts=dict(predictor.facts),
+        facts=facts,
         by_hand=_known_rows(table, labelled),
         seed=prompt.seed,
+        by_student=by_student,
     )
 
 
@@ -213,6 +234,7 @@ def notes(labelled: Labelled, known: int) -> list[str]:
         labelled.facts["asked_for"],
         *_asked(labelled),
         sentence(labelled, known),
+        *([labelled.facts["fast"]] if "fast" in labelled.facts else []),
         *(f"Warning: {warning}" for warning in labelled.facts.get("warnings", ())),
     ]
 

@@ -64,7 +64,7 @@ def fit_canary(method: Method, parts: Split, run: RunFolder, name: str, seed: in
     path = run.method(name).canary
     if path.is_file():
         return
-    canary = Canary(applicable=not method.knows_more_than_labels)
+    canary = Canary(applicable=not method.uses_more_than_labels())
     for shuffles in (1, 2) if canary.applicable else ():
         # The number is a part of the seed: the check needs another shuffle, not the same again.
         predictions = _fit_on_shuffled(method, parts, run, name, (seed, shuffles))

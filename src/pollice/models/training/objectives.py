@@ -85,9 +85,10 @@ class Objective:
         for numbers in passes:
             codes = torch.from_numpy(self._job.train.codes[numbers]).to(self._model.device)
             logits = self._logits(self._job.train, numbers)
+            soft = self._job.train.soft_labels
             loss = nn.functional.cross_entropy(
                 logits,
-                codes,
+                codes if soft is None else torch.from_numpy(soft[numbers]).to(logits.device),
                 weight=self._label_weights,
                 reduction="sum",
                 label_smoothing=self._job.options.label_smoothing,

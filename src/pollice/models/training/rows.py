@@ -42,6 +42,8 @@ class Rows:
     """``(rows,)``: the number of each row's label."""
     owners: NDArray[np.int64] | None = None
     """``(rows,)``: the text that each row is of, in order; None: each is a text."""
+    soft_labels: NDArray[np.float32] | None = None
+    """``(rows, labels)``: the probabilities to learn; None: the codes are certain."""
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -61,6 +63,8 @@ class Rows:
         digest = hashlib.sha256()
         # The lengths say where rows end: without them, the same ids cut otherwise would look alike.
         digest.update(self.lengths.tobytes() + self.codes.tobytes())
+        if self.soft_labels is not None:
+            digest.update(self.soft_labels.tobytes())
         for tokens in self.tokens:
             digest.update(np.asarray(tokens, np.int32).tobytes())
         return digest.hexdigest()
@@ -112,8 +116,10 @@ def read_rows(
     numbers = {label: code for code, label in enumerate(dataset.label_names)}
     codes = np.array([numbers[label] for label in dataset.labels], np.int64)
     text_of_row = np.concatenate(owners)
+    soft = dataset.soft_labels
     return Rows(
         tokens=TokenTable(values, np.concatenate(lengths)),
         codes=codes[text_of_row],
         owners=text_of_row if len(text_of_row) > len(dataset) else None,
+        soft_labels=None if soft is None else np.array(soft, np.float32)[text_of_row],
     )
