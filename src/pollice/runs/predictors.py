@@ -12,10 +12,24 @@ import numpy as np
 
 from pollice.errors import PolliceError, RunError
 from pollice.methods import find_method, is_own_method, method_names
+from pollice.models.exported.forms import FORMS, MERGED, check_packages
 from pollice.predictions.predictor import Predictor
 from pollice.system.folders import MANIFEST, new_folder, read_manifest, write_manifest
 
-_READ = (".bin", ".jinja", ".json", ".model", ".pkl", ".pt", ".py", ".safetensors", ".txt")
+_READ = (
+    ".bin",
+    ".data",
+    ".jinja",
+    ".json",
+    ".model",
+    ".onnx",
+    ".pkl",
+    ".pt",
+    ".py",
+    ".safetensors",
+    ".txt",
+    ".xml",
+)
 """The names of files that some reader might take for part of a predictor."""
 _LONGEST = 60
 
@@ -54,11 +68,29 @@ def load_predictor(folder: Path) -> Predictor:
             f"{_shown(method)}. Install the package that has it, or name another folder."
         )
     with _explained(folder):
-        predictor = find_method(method).predictor_type.load(folder)
+        predictor = _predictor_type(folder, manifest).load(folder)
         _check_labels(folder, manifest["label_names"], predictor)
         if is_own_method(method):  # asking a foreign one may cost money
             _check_answer(folder, predictor)
     return predictor
+
+
+def _predictor_type(folder: Path, manifest: Mapping[str, Any]) -> type[Predictor]:
+    """Return the class of a saved predictor: that of its method, or that of its exported form."""
+    form = manifest.get("form")
+    if form in (None, MERGED):
+        return find_method(manifest["method"]).predictor_type
+    if form not in FORMS:
+        raise RunError(
+            f"Expected a predictor in one of the forms {', '.join((*FORMS, MERGED))}, but {folder} "
+            f"was saved as {_shown(form)}. Use the version of pollice that saved it, or a newer "
+            "one."
+        )
+    check_packages(FORMS[form], ("tokenizers", FORMS[form].runtime))
+    # Not above: a predictor of another kind is loaded without what this one needs.
+    from pollice.models.exported.classifier import ExportedClassifier
+
+    return ExportedClassifier
 
 
 def _shown(value: Any) -> str:

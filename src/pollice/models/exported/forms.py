@@ -25,6 +25,9 @@ class Form:
     quantized: bool = False
 
 
+MERGED = "merged"
+"""The form of a tuned language model whose adapter was added to its weights."""
+
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 
 FORMS: Mapping[str, Form] = {

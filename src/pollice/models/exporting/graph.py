@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
+from pollice.errors import ExportError
 from pollice.models.encoder.classifiers import SequenceClassifier, VectorClassifier
 from pollice.models.encoder.reader import Reader
 from pollice.models.exported.classifier import ExportedSettings
@@ -93,18 +94,21 @@ class Exportable:
         return probabilities
 
 
-def is_exportable(predictor: Predictor) -> bool:
-    """Tell whether a predictor is an encoder that can be exported as a graph."""
-    return isinstance(predictor, SequenceClassifier | VectorClassifier)
-
-
-def open_exportable(folder: Path, predictor: SequenceClassifier | VectorClassifier) -> Exportable:
+def open_exportable(folder: Path, predictor: Predictor) -> Exportable:
     """Return a saved predictor as a graph: a copy of its own, in float32, on the CPU.
 
     Args:
         folder: Where the predictor was saved.
         predictor: The same, loaded.
+
+    Raises:
+        ExportError: it is no encoder.
     """
+    if not isinstance(predictor, SequenceClassifier | VectorClassifier):
+        raise ExportError(
+            "Expected an encoder with a head, as features, finetune and trainer save it, but found "
+            f"a {type(predictor).__name__}. Export it with --format same."
+        )
     # Eager attention: plain products and a softmax, which every exporter and quantizer knows.
     checkpoint = folder / "checkpoint"
     with quiet():
