@@ -128,7 +128,8 @@ def export_predictor(
         else:
             exported = _export_graph(folder, place, predictor, texts, format_name)
         with new_folder(output) as published:
-            shutil.copytree(place / exported.form, published, dirs_exist_ok=True)
+            published.rmdir()
+            (place / exported.form).rename(published)  # on the same disk: nothing is copied
         return Exported(**{**vars(exported), "folder": output})
 
 
@@ -221,17 +222,37 @@ def _tried(format_name: str) -> list[Form]:
 def _try_form(
     exportable: "Exportable", form: Form, folder: Path, before: Predictions, texts: ExportTexts
 ) -> tuple[ExportedClassifier, Figures]:
-    """Make one form and judge it.
+    """Make one form and judge it; where the gate refuses, try the form's next way.
 
     Raises:
-        ExportError: the gate refuses it, or it could not be made.
+        ExportError: the gate refuses it every way, or it could not be made.
     """
+    from pollice.models.exporting.convert import ways_to_write
+
+    refused = ""
+    for way in range(ways_to_write(form)):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        _write(exportable, form, folder, texts, way)
+        loaded = ExportedClassifier.load(folder)
+        figures = judge_form(loaded, exportable.judge_batch, before, texts.validation)
+        found = refusals(figures, quantized=form.quantized)
+        if not found:
+            return loaded, figures
+        refused = "; ".join(found)
+    raise ExportError(
+        f"Expected {form.name} to judge as the predictor does, but {refused}. Name another form."
+    )
+
+
+def _write(
+    exportable: "Exportable", form: Form, folder: Path, texts: ExportTexts, way: int
+) -> None:
     from pollice.models.exporting.convert import write_form
 
-    folder.mkdir()
     try:
         with stage(f"exporting to {form.name}", 1, "steps") as advance:
-            write_form(exportable, form, folder, texts.calibration)
+            write_form(exportable, form, folder, texts.calibration, way=way)
             advance(1)
     # Exporters raise whatever an architecture that they do not know makes them raise.
     except Exception as error:
@@ -240,14 +261,6 @@ def _try_form(
             f"Expected to export to {form.name}, but its exporter cannot ({reason}). Name another "
             "form."
         ) from error
-    loaded = ExportedClassifier.load(folder)
-    figures = judge_form(loaded, exportable.judge_batch, before, texts.validation)
-    if found := refusals(figures, quantized=form.quantized):
-        raise ExportError(
-            f"Expected {form.name} to judge as the predictor does, but {'; '.join(found)}. "
-            "Name another form."
-        )
-    return loaded, figures
 
 
 def _finish(

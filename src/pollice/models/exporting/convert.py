@@ -29,7 +29,14 @@ _LOGGERS = ("torch.onnx", "onnxscript", "nncf", "openvino", "root")
 Tokens = Sequence[Sequence[int]]
 
 
-def write_form(exportable: Exportable, form: Form, folder: Path, texts: Sequence[str]) -> None:
+def ways_to_write(form: Form) -> int:
+    """Return how many ways there are to make a form, the fastest result first."""
+    return len(_WRITERS[form.name])
+
+
+def write_form(
+    exportable: Exportable, form: Form, folder: Path, texts: Sequence[str], *, way: int = 0
+) -> None:
     """Write an exported predictor into an existing folder; its form is not judged yet.
 
     Args:
@@ -37,11 +44,12 @@ def write_form(exportable: Exportable, form: Form, folder: Path, texts: Sequence
         form: What it becomes.
         folder: Where its files go.
         texts: What the ranges of a quantized form are measured on.
+        way: Which of `ways_to_write`.
     """
     tokens = exportable.reader.read(texts).tokens
     path = folder / form.model_file
     with _aside():
-        _WRITERS[form.name](exportable, path, tokens)
+        _WRITERS[form.name][way](exportable, path, tokens)
     write_reading(
         folder, exportable.settings(form.name), exportable.reader.tokenizer.plain, exportable.head
     )
@@ -77,18 +85,48 @@ def _write_openvino(exportable: Exportable, path: Path, tokens: Tokens) -> None:
 
 
 def _write_openvino_int8(exportable: Exportable, path: Path, tokens: Tokens) -> None:
+    _quantize_openvino(exportable, path, tokens, spare_attention=False)
+
+
+def _write_openvino_int8_careful(exportable: Exportable, path: Path, tokens: Tokens) -> None:
+    _quantize_openvino(exportable, path, tokens, spare_attention=True)
+
+
+def _quantize_openvino(
+    exportable: Exportable, path: Path, tokens: Tokens, *, spare_attention: bool
+) -> None:
     import nncf
     import openvino
 
-    rows = nncf.Dataset(_single_batches(tokens, exportable.reader.tokenizer.pad))
+    model = _openvino_model(exportable)
+    options: dict[str, Any] = {}
+    if spare_attention:
+        options["ignored_scope"] = nncf.IgnoredScope(names=_attention_products(model))
     # Ranges that are measured once and kept: a row's rounding does not depend on its neighbours.
     quantized = nncf.quantize(
-        _openvino_model(exportable),
-        rows,
+        model,
+        nncf.Dataset(_single_batches(tokens, exportable.reader.tokenizer.pad)),
         subset_size=len(tokens),
         model_type=nncf.ModelType.TRANSFORMER,
+        **options,
     )
     openvino.save_model(quantized, path, compress_to_fp16=True)
+
+
+def _attention_products(model: Any) -> list[str]:
+    """Return the names of the products of two activations: those with weights are left out."""
+    products = [op for op in model.get_ops() if op.get_type_name() == "MatMul"]
+    return [
+        op.get_friendly_name()
+        for op in products
+        if not any(_is_constant(op.input_value(side).get_node()) for side in (0, 1))
+    ]
+
+
+def _is_constant(node: Any) -> bool:
+    while node.get_input_size() == 1:  # such as a conversion between data types
+        node = node.input_value(0).get_node()
+    return bool(node.get_type_name() == "Constant")
 
 
 def _openvino_model(exportable: Exportable) -> Any:
@@ -97,12 +135,13 @@ def _openvino_model(exportable: Exportable) -> Any:
     return openvino.convert_model(_program(exportable))
 
 
-_WRITERS: Mapping[str, Callable[[Exportable, Path, Tokens], None]] = {
-    "onnx": _write_onnx,
-    "onnx-int8": _write_onnx_int8,
-    "openvino": _write_openvino,
-    "openvino-int8": _write_openvino_int8,
+_WRITERS: Mapping[str, tuple[Callable[[Exportable, Path, Tokens], None], ...]] = {
+    "onnx": (_write_onnx,),
+    "onnx-int8": (_write_onnx_int8,),
+    "openvino": (_write_openvino,),
+    "openvino-int8": (_write_openvino_int8, _write_openvino_int8_careful),
 }
+"""For each form the ways to make it, the fastest result first."""
 assert _WRITERS.keys() == FORMS.keys()
 
 
