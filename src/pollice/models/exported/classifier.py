@@ -4,7 +4,7 @@ Knows nothing about how it was exported.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shutil import copyfile
@@ -99,8 +99,9 @@ class ExportedClassifier(Predictor):
         """Classify texts, in batches of like length."""
         encoded = self.read(texts)
         probabilities = np.zeros((len(encoded.tokens), len(self.label_names)))
-        for rows in length_batches(encoded.lengths, batch_tokens=self.settings.batch_tokens):
-            probabilities[rows] = self.judge_batch([encoded.tokens[row] for row in rows])
+        for batch in length_batches(encoded.lengths, batch_tokens=self.settings.batch_tokens):
+            for rows in _in_powers(batch):
+                probabilities[rows] = self.judge_batch([encoded.tokens[row] for row in rows])
         return Scores(
             probabilities=encoded.average(probabilities),
             tokens=encoded.tokens_read(),
@@ -132,6 +133,19 @@ class ExportedClassifier(Predictor):
             )
             head.check_shape(path, head.mean.size, len(settings.label_names))
         return cls(folder, settings, head)
+
+
+def _in_powers(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Divide a batch into parts of 1, 2, 4, 8 ... rows, the largest first.
+
+    OpenVINO prepares itself for every new shape of a batch, which takes as long as judging it: so
+    there are few shapes.
+    """
+    start = 0
+    while start < len(rows):
+        size = 1 << ((len(rows) - start).bit_length() - 1)
+        yield rows[start : start + size]
+        start += size
 
 
 def write_reading(
