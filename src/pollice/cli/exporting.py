@@ -12,20 +12,11 @@ from pollice.cli.early_checks import check_source
 from pollice.cli.options import reading
 from pollice.cli.progress_bars import waiting, working
 from pollice.cli.settings import read_options
+from pollice.models.exported.forms import AUTO, FORMATS
 from pollice.system.folders import MEGABYTE, read_manifest
 
 if TYPE_CHECKING:
     from pollice.runs.exporting import Exported
-
-_FORMATS = (
-    "auto",
-    "onnx",
-    "onnx-int8",
-    "openvino",
-    "openvino-int8",
-    "merged",
-    "same",
-)
 
 
 @click.command()
@@ -33,8 +24,8 @@ _FORMATS = (
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(_FORMATS),
-    default="auto",
+    type=click.Choice(FORMATS),
+    default=AUTO,
     show_default=True,
     help="The form; auto: the fastest here that the gate accepts.",
 )

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from pollice.errors import ExportError, PolliceError
 from pollice.models.exported.classifier import ExportedClassifier
-from pollice.models.exported.forms import FORMS, MERGED, Form, check_packages, missing_packages
+from pollice.models.exported.forms import (
+    AUTO,
+    FORMS,
+    MERGED,
+    SAME,
+    Form,
+    check_packages,
+    missing_packages,
+)
 from pollice.predictions.predict import predict
 from pollice.predictions.predictor import Predictor
 from pollice.predictions.table import Predictions
@@ -26,9 +34,6 @@ from pollice.system.progress import stage
 
 if TYPE_CHECKING:
     from pollice.models.exporting.graph import Exportable
-
-AUTO, SAME = "auto", "same"
-FORMATS = (AUTO, *FORMS, MERGED, SAME)
 
 _SAME_MACHINE = 1e-6
 _TIMED_TEXTS = 512
@@ -110,7 +115,8 @@ def export_predictor(
         folder: The predictor.
         output: The new folder; what is there is replaced. See `check_place`.
         texts: What the ranges of quantized forms are measured on, and what all are judged on.
-        format_name: One of `FORMATS`; auto: what is fastest here among what the gate accepts.
+        format_name: One of `FORMATS` in `pollice.models.exported.forms`; auto: what is fastest
+            here among what the gate accepts.
 
     Raises:
         ExportError: the method has no such form, or the gate refuses it.

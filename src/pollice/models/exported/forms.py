@@ -66,6 +66,13 @@ FORMS: Mapping[str, Form] = {
     )
 }
 
+AUTO = "auto"
+"""Asks for the fastest form that is accepted."""
+SAME = "same"
+"""Asks for a copy of a predictor as it is."""
+FORMATS = (AUTO, *FORMS, MERGED, SAME)
+"""All that an export can be asked for."""
+
 
 def missing_packages(packages: tuple[str, ...]) -> tuple[str, ...]:
     """Return those of some packages that are not installed."""
