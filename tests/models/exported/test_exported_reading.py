@@ -42,7 +42,7 @@ def test_the_token_ids_are_the_same_from_the_saved_tokenizer(
     assert found.tokens == expected.tokens
     assert found.owners.tolist() == expected.owners.tolist()
     assert found.truncated.tolist() == expected.truncated.tolist()
-    assert max(map(len, found.tokens)) == 24
+    assert 20 < max(map(len, found.tokens)) <= 24
 
 
 def test_a_prefix_stays_before_whatever_is_kept() -> None:
