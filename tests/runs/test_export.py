@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from pollice.data.reading import ReadOptions
 from pollice.errors import ExportError, RunError
 from pollice.methods import create_method
+from pollice.models.exported.classifier import ExportedClassifier
+from pollice.models.exported.forms import FORMS
+from pollice.models.exporting.convert import ways_to_write, write_form
+from pollice.models.exporting.graph import open_exportable
 from pollice.predictions.predictor import Predictor
 from pollice.runs.export_texts import ExportTexts, texts_of_file, texts_of_run
 from pollice.runs.exporting import check_format, check_place, export_predictor
@@ -210,17 +214,32 @@ def test_a_form_in_8_bits_may_differ_from_float32() -> None:
     assert refusals(replace(FINE, largest_difference=0.1), quantized=True) == []
 
 
-def test_a_refused_form_leaves_nothing(saved: Path, tmp_path: Path) -> None:
-    """A random encoder of 32 numbers a token does not survive ranges that one word gave."""
-    narrow = replace(TEXTS, calibration=("a",) * 4)
+def test_a_refused_form_leaves_nothing(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here every form is refused, since no share of labels can be so high."""
+    monkeypatch.setattr("pollice.runs.gate.LEAST_SAME_LABELS", 1.1)
     with pytest.raises(ExportError) as refused:
-        export_predictor(saved, tmp_path / "new", narrow, format_name="openvino-int8")
+        export_predictor(saved, tmp_path / "new", TEXTS, format_name="onnx-int8")
     assert re.fullmatch(
-        r"Expected openvino-int8 to judge as the predictor does, but .* \(.*\)\. Name another "
-        r"form\.",
+        r"Expected onnx-int8 to judge as the predictor does, but [\d.]+% of 40 labels are the same "
+        r"\(at least 110%\).*\. Name another form\.",
         str(refused.value),
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_row_in_8_bits_by_openvino_does_not_depend_on_its_batch(
+    saved: Path, tmp_path: Path, way: int
+) -> None:
+    form = FORMS["openvino-int8"]
+    assert ways_to_write(form) == 2
+    write_form(open_exportable(saved, load_predictor(saved)), form, tmp_path, TRAIN.texts, way=way)
+    loaded = ExportedClassifier.load(tmp_path)
+    moved, largest = judge_neighbours(loaded.judge_batch, loaded.read(VALIDATION.texts).tokens)
+    assert moved == 0
+    assert largest < 1e-3
 
 
 def test_a_predictor_that_changes_on_the_way_is_refused(exported: Path) -> None:

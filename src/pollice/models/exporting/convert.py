@@ -85,48 +85,28 @@ def _write_openvino(exportable: Exportable, path: Path, tokens: Tokens) -> None:
 
 
 def _write_openvino_int8(exportable: Exportable, path: Path, tokens: Tokens) -> None:
-    _quantize_openvino(exportable, path, tokens, spare_attention=False)
-
-
-def _write_openvino_int8_careful(exportable: Exportable, path: Path, tokens: Tokens) -> None:
-    _quantize_openvino(exportable, path, tokens, spare_attention=True)
-
-
-def _quantize_openvino(
-    exportable: Exportable, path: Path, tokens: Tokens, *, spare_attention: bool
-) -> None:
     import nncf
     import openvino
 
-    model = _openvino_model(exportable)
-    options: dict[str, Any] = {}
-    if spare_attention:
-        options["ignored_scope"] = nncf.IgnoredScope(names=_attention_products(model))
     # Ranges that are measured once and kept: a row's rounding does not depend on its neighbours.
     quantized = nncf.quantize(
-        model,
+        _openvino_model(exportable),
         nncf.Dataset(_single_batches(tokens, exportable.reader.tokenizer.pad)),
         subset_size=len(tokens),
         model_type=nncf.ModelType.TRANSFORMER,
-        **options,
     )
     openvino.save_model(quantized, path, compress_to_fp16=True)
 
 
-def _attention_products(model: Any) -> list[str]:
-    """Return the names of the products of two activations: those with weights are left out."""
-    products = [op for op in model.get_ops() if op.get_type_name() == "MatMul"]
-    return [
-        op.get_friendly_name()
-        for op in products
-        if not any(_is_constant(op.input_value(side).get_node()) for side in (0, 1))
-    ]
+def _write_openvino_int8_weights(exportable: Exportable, path: Path, tokens: Tokens) -> None:
+    """Put the weights alone into 8 bits: as small, more exact, and no faster than float32."""
+    import nncf
+    import openvino
 
-
-def _is_constant(node: Any) -> bool:
-    while node.get_input_size() == 1:  # such as a conversion between data types
-        node = node.input_value(0).get_node()
-    return bool(node.get_type_name() == "Constant")
+    compressed = nncf.compress_weights(
+        _openvino_model(exportable), mode=nncf.CompressWeightsMode.INT8_ASYM
+    )
+    openvino.save_model(compressed, path, compress_to_fp16=False)
 
 
 def _openvino_model(exportable: Exportable) -> Any:
@@ -139,7 +119,7 @@ _WRITERS: Mapping[str, tuple[Callable[[Exportable, Path, Tokens], None], ...]] =
     "onnx": (_write_onnx,),
     "onnx-int8": (_write_onnx_int8,),
     "openvino": (_write_openvino,),
-    "openvino-int8": (_write_openvino_int8, _write_openvino_int8_careful),
+    "openvino-int8": (_write_openvino_int8, _write_openvino_int8_weights),
 }
 """For each form the ways to make it, the fastest result first."""
 assert _WRITERS.keys() == FORMS.keys()
