@@ -18,7 +18,7 @@ from pollice.runs.run import prepare
 _MEASURED_TEXTS = 300
 """What the ranges of a quantized form are measured on: NNCF's own default."""
 _JUDGED_TEXTS = 2000
-_FEWEST = 20
+_FEWEST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
