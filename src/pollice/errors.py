@@ -53,6 +53,10 @@ class RunError(UserError):
     """A run or predictor folder that is incomplete, or belongs to another experiment."""
 
 
+class ExportError(UserError):
+    """A form that a predictor cannot have, or in which it does not judge as it did."""
+
+
 class TrainingError(UserError):
     """A training run that cannot go on: its loss is no longer a number."""
 

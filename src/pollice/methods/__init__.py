@@ -20,6 +20,7 @@ import pollice.models  # noqa: F401  # before any method imports torch: it sets 
 from pollice.errors import OptionError, broken_rule, did_you_mean
 from pollice.method import ENTRY_POINTS, Method, say_former_names, with_current_names
 from pollice.models.declared_options import DeclaredMethod, read_declaration
+from pollice.models.exported.forms import FORMS, MERGED, check_packages
 from pollice.models.registry import Registry
 from pollice.predictions.predictor import Predictor
 from pollice.predictions.saved_predictors import load_saved
@@ -137,10 +138,19 @@ def load_predictor(folder: Path) -> Predictor:
     return load_saved(folder, _find_predictor_type)
 
 
-def _find_predictor_type(name: str) -> tuple[type[Predictor], bool] | None:
+def _find_predictor_type(name: str, form: Any) -> tuple[type[Predictor], bool] | None:
+    """Return the class of a saved predictor: that of its method, or that of its exported form."""
     if name not in method_names():
         return None
-    return find_method(name).predictor_type, is_own_method(name)
+    if form in (None, MERGED):
+        return find_method(name).predictor_type, is_own_method(name)
+    if form not in FORMS:
+        return None
+    check_packages(FORMS[form], ("tokenizers", FORMS[form].runtime))
+    # Not above: a predictor of another kind is loaded without what this one needs.
+    from pollice.models.exported.classifier import ExportedClassifier
+
+    return ExportedClassifier, is_own_method(name)
 
 
 def create_method(name: str, options: Mapping[str, Any]) -> Method:

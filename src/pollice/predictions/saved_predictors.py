@@ -14,7 +14,8 @@ from pollice.errors import PolliceError, RunError
 from pollice.predictions.predictor import Predictor
 from pollice.system.folders import MANIFEST, new_folder, read_manifest, write_manifest
 
-_READ = (".bin", ".jinja", ".json", ".model", ".pkl", ".pt", ".py", ".safetensors", ".txt")
+_WEIGHTS = (".bin", ".data", ".model", ".onnx", ".pkl", ".pt", ".safetensors")
+_READ = (*_WEIGHTS, ".jinja", ".json", ".py", ".txt", ".xml")
 """The names of files that some reader might take for part of a predictor."""
 _LONGEST = 60
 
@@ -39,9 +40,9 @@ def save_predictor(
         )
 
 
-FindType = Callable[[str], "tuple[type[Predictor], bool] | None"]
-"""Given a method's name, returns its class of predictors and whether it is one of pollice's own;
-None: there is no such method."""
+FindType = Callable[[str, Any], "tuple[type[Predictor], bool] | None"]
+"""Given a method's name and an exported form, if any, returns the class of such predictors, and
+whether the method is one of pollice's own; None: there is no such method or form."""
 
 
 def load_saved(folder: Path, find_type: FindType) -> Predictor:
@@ -60,11 +61,15 @@ def load_saved(folder: Path, find_type: FindType) -> Predictor:
         )
     _refuse_unnamed_files(folder, manifest)
     method = manifest.get("method")
-    found = find_type(method) if isinstance(method, str) else None
+    form = manifest.get("form")
+    found = find_type(method, form) if isinstance(method, str) else None
     if found is None:
+        saved_by = (
+            _shown(method) if form is None else f"{_shown(method)} in the form {_shown(form)}"
+        )
         raise RunError(
             f"Expected a predictor of a method that is installed, but {folder} was saved by "
-            f"{_shown(method)}. Install the package that has it, or name another folder."
+            f"{saved_by}. Install the package that has it, or name another folder."
         )
     with _explained(folder):
         predictor_type, is_own = found

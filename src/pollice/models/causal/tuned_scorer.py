@@ -212,6 +212,21 @@ class TunedScorer(Predictor):
             shipping=self._shipping,
         )
 
+    @property
+    def tolerance(self) -> float:
+        """How far a probability may move when the adapter is added to the weights."""
+        return MERGED_TOLERANCE[self._tuned.model.dtype]
+
+    def merging(self) -> Self:
+        """Return the same predictor, saved with its adapter added to the weights."""
+        return type(self)(
+            self._tuned,
+            self._facts,
+            calibration_before=self._calibration_before,
+            base=self._base,
+            shipping=replace(self._shipping, merge=True),
+        )
+
     def base_scores(self, texts: Sequence[str]) -> LabelScores:
         """Return what the model from before tuning says, before calibration.
 

@@ -53,6 +53,16 @@ class VectorClassifier(Predictor):
         """The weights of encoder and head."""
         return self._encoder.model.num_parameters() + self._head.weight.size + self._head.bias.size
 
+    @property
+    def encoder(self) -> TextEncoder:
+        """What makes vectors of texts."""
+        return self._encoder
+
+    @property
+    def head(self) -> LinearHead:
+        """What makes probabilities of vectors."""
+        return self._head
+
     def score(self, texts: Sequence[str]) -> Scores:
         """Encode and classify texts."""
         vectors, encoded = self._encoder.encode(texts)
@@ -114,6 +124,16 @@ class SequenceClassifier(Predictor):
     def parameters(self) -> int:
         """The weights of encoder and head."""
         return int(self._model.num_parameters())
+
+    @property
+    def reader(self) -> Reader:
+        """How it reads texts."""
+        return self._reader
+
+    @property
+    def settings(self) -> ClassifierOptions:
+        """How texts go through the model."""
+        return self._settings
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -4,8 +4,6 @@ Knows nothing about what is made of them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -15,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pollice.errors import CheckpointError
-from pollice.models.batching import aligned, cut, padded
+from pollice.models.batching import aligned, padded
+from pollice.models.pieces import Encoded, Frame
 from pollice.models.pretrained.devices import on_device
 from pollice.models.pretrained.options import LongText
 from pollice.models.pretrained.tokenizer import TextTokenizer
@@ -25,38 +24,6 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 _COUNTED_FROM_PADDING = ("camembert", "roberta", "xlm-roberta")  # positions start after pad's id
 
 
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """Texts as an encoder reads them: each in one piece, or a long one in several."""
-
-    tokens: list[list[int]]
-    """For each piece its ids, with the control tokens around them."""
-    owners: NDArray[np.int64]
-    """``(pieces,)``: the text that each piece is of, in order."""
-    truncated: NDArray[np.bool_]
-    """``(texts,)``."""
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """``(pieces,)``, control tokens counted."""
-        return np.array([len(tokens) for tokens in self.tokens], np.int64)
-
-    def average(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the means over each text's pieces: ``(texts, columns)``."""
-        totals = np.zeros((len(self.truncated), table.shape[1]))
-        # Not `totals[owners] += table`: with an owner named twice, that adds one of its pieces
-        # only.
-        np.add.at(totals, self.owners, table)
-        pieces: NDArray[np.int64] = np.bincount(self.owners, minlength=len(totals))
-        return totals / pieces[:, None]
-
-    def tokens_read(self) -> NDArray[np.int64]:
-        """Return the tokens of all pieces of each text, ``(texts,)``."""
-        totals = np.zeros(len(self.truncated), np.int64)
-        np.add.at(totals, self.owners, self.lengths)
-        return totals
-
-
 class Reader:
     """Turns texts into token ids with the encoder's own control tokens around them."""
 
@@ -64,45 +31,32 @@ class Reader:
         self, tokenizer: TextTokenizer, *, max_tokens: int, keep: LongText, prefix: str = ""
     ) -> None:
         self._tokenizer = tokenizer
-        self._keep = keep
-        self._lead, self._trail = _surroundings(tokenizer)
+        lead, trail = _surroundings(tokenizer)
         # Whatever part of a long text is read, the prefix stands before it.
-        self._prefix = prefix
-        self._prefixed = tokenizer.encode_texts([prefix.strip()])[0]
-        self._lead += self._prefixed
-        self._max_tokens = max_tokens
-        self._room = max_tokens - len(self._lead) - len(self._trail)
-        if self._room < 1:
+        prefixed = tokenizer.encode_texts([prefix.strip()])[0]
+        self.frame = Frame(
+            prefix=prefix,
+            prefixed=tuple(prefixed),
+            lead=tuple(lead),
+            trail=tuple(trail),
+            max_tokens=max_tokens,
+            keep=keep,
+        )
+        if self.frame.room < 1:
             taken = "control tokens and the prefix" if prefix else "control tokens alone"
             raise CheckpointError(
                 f"max_tokens is {max_tokens}, but this checkpoint's {taken} take "
-                f"{max_tokens - self._room}. Raise max_tokens."
+                f"{max_tokens - self.frame.room}. Raise max_tokens."
             )
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """The checkpoint's tokenizer."""
+        return self._tokenizer
 
     def read(self, texts: Sequence[str]) -> Encoded:
         """Encode texts, and cut the long ones or divide them."""
-        # Together, since many tokenizers read a word otherwise where nothing is before it.
-        whole = self._tokenizer.encode_texts([self._prefix + text for text in texts])
-        encoded = [tokens[len(self._prefixed) :] for tokens in whole]
-        divided = [self._pieces(tokens) for tokens in encoded]
-        in_pieces = self._keep == "chunks"
-        return Encoded(
-            tokens=[[*self._lead, *piece, *self._trail] for pieces in divided for piece in pieces],
-            owners=np.repeat(np.arange(len(divided)), [len(pieces) for pieces in divided]),
-            truncated=np.array(
-                [not in_pieces and len(tokens) > self._room for tokens in encoded], np.bool_
-            ),
-        )
-
-    def _pieces(self, tokens: Sequence[int]) -> list[list[int]]:
-        """Return one piece that was cut, or as few as hold all, of like length."""
-        if self._keep != "chunks":
-            return [cut(tokens, self._room, self._keep)]
-        pieces = max(1, -(-len(tokens) // self._room))
-        # Like lengths, since all pieces weigh the same in `Encoded.average`: a short rest would
-        # weigh as much as a full piece.
-        bounds = [len(tokens) * piece // pieces for piece in range(pieces + 1)]
-        return [list(tokens[start:end]) for start, end in pairwise(bounds)]
+        return self.frame.read(texts, self._tokenizer.encode_texts)
 
     def pad(
         self, tokens: Sequence[TokenRow], device: torch.device, *, align: bool = True
@@ -114,7 +68,7 @@ class Reader:
         longest = max(len(row) for row in tokens)
         if align:
             # Not beyond max_tokens: the model may have no position after it.
-            longest = max(longest, min(aligned(longest), self._max_tokens))
+            longest = max(longest, min(aligned(longest), self.frame.max_tokens))
         rows = cast(Sequence[Sequence[int]], tokens)
         ones = [[1] * len(row) for row in rows]
         return {

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from pollice.errors import CheckpointError
 from pollice.models.batching import length_batches
-from pollice.models.encoder.reader import Encoded, Reader, check_max_tokens
+from pollice.models.encoder.reader import Reader, check_max_tokens
+from pollice.models.pieces import Encoded
 from pollice.models.pretrained.devices import resolve_device, resolve_dtype
 from pollice.models.pretrained.options import ReadingOptions
 from pollice.models.pretrained.tokenizer import TextTokenizer
@@ -66,7 +67,7 @@ class TextEncoder:
         dtype = resolve_dtype(settings.dtype, device)
         self.model = load_encoder(checkpoint, dtype=dtype, device=device)
         check_max_tokens(self.model.config, settings.max_tokens)
-        self._reader = Reader(
+        self.reader = Reader(
             TextTokenizer(checkpoint),
             max_tokens=settings.max_tokens,
             keep=settings.long_text,
@@ -76,10 +77,10 @@ class TextEncoder:
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Encoded]:
         """Return vectors ``(texts, width)`` and what was read."""
-        encoded = self._reader.read(texts)
+        encoded = self.reader.read(texts)
         vectors = np.zeros((len(texts), self.model.config.hidden_size), np.float32)
         for rows in length_batches(encoded.lengths, batch_tokens=self.settings.batch_tokens):
-            batch = self._reader.pad([encoded.tokens[row] for row in rows], self.model.device)
+            batch = self.reader.pad([encoded.tokens[row] for row in rows], self.model.device)
             # Before pooling: a sum over many tokens in bfloat16 would lose the last of them.
             states = self.model(**batch).last_hidden_state.float()
             vectors[rows] = self._pool(states, batch["attention_mask"]).cpu().numpy()

@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
 from transformers import (
     AutoTokenizer,
 )
 
 from pollice.errors import CheckpointError
+from pollice.models.plain_tokenizer import PlainTokenizer
 from pollice.models.pretrained.chat_sandbox import TemplateRefusal, render_template
 from pollice.models.pretrained.explaining import first_line, opening
 from pollice.models.pretrained.safety import check_tokenizer_files
@@ -60,19 +60,14 @@ class TextTokenizer:
             )
 
     @cached_property
-    def _plain(self) -> Tokenizer:
+    def plain(self) -> PlainTokenizer:
         """The same tokenizer, blind to control tokens, and with nothing added around a text."""
         content = json.loads(self.tokenizer.backend_tokenizer.to_str())
         for token in content["added_tokens"]:  # none is left out: the ids of the others would move
             token["special"] |= bool(_CONTROL.fullmatch(token["content"]))
         # This step would put [CLS], [SEP] or BOS around each text.
         content["post_processor"] = None
-        plain = Tokenizer.from_str(json.dumps(content))
-        # It means: read special tokens in a text as plain words. It counts only for those marked
-        # special, and some checkpoints do not mark theirs: hence the loop above.
-        plain.encode_special_tokens = True
-        plain.no_truncation()
-        plain.no_padding()
+        plain = PlainTokenizer(json.dumps(content), self.control_tokens)
         del content
         release_memory()  # before the weights come: the words as JSON are hundreds of MiB
         return plain
@@ -94,14 +89,7 @@ class TextTokenizer:
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode texts as plain words: ``<eos>`` or ``[SEP]`` in them is text."""
-        encoded = self._plain.encode_batch([_encodable(text) for text in texts])
-        return [self._without_control(encoding.ids) for encoding in encoded]
-
-    def _without_control(self, tokens: list[int]) -> list[int]:
-        # The vocabulary itself may still build a control token out of plain pieces.
-        if self.control_tokens.isdisjoint(tokens):
-            return tokens
-        return [token for token in tokens if token not in self.control_tokens]
+        return self.plain.encode_texts(texts)
 
     def encode_markup(self, text: str) -> tuple[int, ...]:
         """Encode our own words: control tokens in them count, and none is added."""
@@ -169,8 +157,3 @@ def _embeddings(folder: Path) -> int | None:
         return None
     words: int | None = getattr(read_config(folder).get_text_config(), "vocab_size", None)
     return words
-
-
-def _encodable(text: str) -> str:
-    """Return the text with lone surrogates replaced: no tokenizer can encode them."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,1 @@
+"""Predictors that were exported: read and scored without PyTorch and transformers."""

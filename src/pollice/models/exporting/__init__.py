@@ -1,0 +1,1 @@
+"""Predictors to other forms, by the exporters of PyTorch, ONNX Runtime and OpenVINO."""
