@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,18 @@ def test_labels_that_are_given_stand_instead_of_the_predicted(tmp_path: Path) ->
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ["pos", "", "pos"]
     assert rows[1]["probability"] == "0.9"
+
+
+def test_known_labels_are_written_so_that_the_file_can_be_evaluated(tmp_path: Path) -> None:
+    """A row without a known label has an empty cell."""
+    known = replace(ROWS, gold=("pos", None, "neg"))
+    write_predictions(known, tmp_path / "out.csv", ".csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["gold"] for row in rows] == ["pos", "", "neg"]
+    read = Predictions.read(tmp_path / "out.csv")
+    assert read.gold == ("pos", None, "neg")
+    assert read.ids == ROWS.ids
 
 
 def test_json_lines_hold_one_row_each(tmp_path: Path) -> None:

@@ -150,9 +150,9 @@ def test_a_form_of_a_newer_version_is_refused(exported: Path, tmp_path: Path) ->
     manifest = {**read_manifest(folder), "form": "brain"}
     write_manifest(folder, {name: value for name, value in manifest.items() if name != "files"})
     sentence = (
-        "Expected a predictor in one of the forms onnx, onnx-int8, openvino, openvino-int8, "
-        f"merged, but {folder} was saved as 'brain'. Use the version of pollice that saved it, or "
-        "a newer one."
+        f"Expected a predictor of a method that is installed, but {folder} was saved by "
+        f"{manifest['method']!r} in the form 'brain'. Install the package that has it, or name "
+        "another folder."
     )
     with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
         load_predictor(folder)

@@ -194,8 +194,10 @@ def _read(
     notes: list[str] = []
 
     def choose(names: Sequence[str]) -> Sequence[str]:
+        # A reader that tries several dialects asks each time: only the last answer counts.
+        found.clear()
         found.update(_find_columns(source, names))
-        notes.append(_columns_note(source, names, found))
+        notes[:] = [_columns_note(source, names, found)]
         notes.extend(column_notes(source.path, names, source.options, found, source.preferred))
         # One column may have two roles, such as the label that also excludes: it is read once.
         return list(dict.fromkeys([*found.values(), *source.excluded]))

@@ -80,6 +80,7 @@ def write_predictions(
 ) -> None:
     """Write the table in the format of a suffix; CSV and JSON Lines have a label column.
 
+    The known labels are written as the column ``gold``, so that `evaluate` can read the file.
     ``labels`` is one per row, None for an empty label; by default the predicted ones.
     ``raw_cells`` keeps cells of CSV that a spreadsheet would take for formulas.
     """
@@ -123,7 +124,8 @@ def _disarmed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _columns(predictions: Predictions) -> list[str]:
     probabilities = [f"probability:{name}" for name in predictions.label_names]
-    return ["id", "label", "probability", *probabilities, "tokens", "truncated"]
+    known = [] if predictions.gold is None else ["gold"]
+    return ["id", *known, "label", "probability", *probabilities, "tokens", "truncated"]
 
 
 def _rows(predictions: Predictions, labels: Sequence[str | None]) -> Iterator[dict[str, Any]]:
@@ -134,6 +136,7 @@ def _rows(predictions: Predictions, labels: Sequence[str | None]) -> Iterator[di
         ]
         values = [
             predictions.ids[number],
+            *(() if predictions.gold is None else (predictions.gold[number],)),
             labels[number],
             None if answer is None else max(value for value in probabilities if value is not None),
             *probabilities,
