@@ -45,7 +45,7 @@ def predict(
 
     check_output(output, file)
     check_threshold(abstain_below)
-    folder = _predictor_folder(predictor)
+    folder = predictor_folder(predictor)
     read_manifest(folder)  # before the texts, which may be many: a wrong name is told at once
     table = read_texts(file, read_options(given))
 
@@ -98,7 +98,7 @@ def _say_empty(texts: Sequence[str]) -> None:
         click.echo(f"Warning: {rows} no text: the label written there rests on nothing.")
 
 
-def _predictor_folder(folder: Path) -> Path:
+def predictor_folder(folder: Path) -> Path:
     """Return the predictor's folder, also if the method's folder is given."""
     from pollice.runs.folder import MethodFolder
 
