@@ -38,6 +38,7 @@ for _command in (
     judging.label,
     explaining.explain,
     showing.data,
+    showing.report,
     showing.fetch,
     showing.methods,
     showing.inspect,

@@ -21,6 +21,11 @@ class Stretch:
     shade: int = 0
 
     @property
+    def length(self) -> int:
+        """The number of characters."""
+        return len(self.text)
+
+    @property
     def sign(self) -> str:
         """The shade for readers without colours, such as ``++``; empty where there is none."""
         return ("+" if self.shade > 0 else "-") * abs(self.shade)
