@@ -188,9 +188,9 @@ def test_the_table_of_contents_leads_to_every_section(make: Callable[[], Report]
 
 def test_the_first_screen_says_what_the_names_are_and_what_to_use() -> None:
     words = " ".join(Page(to_html(five_methods())).words.split())
-    first, _, _ = words.partition("How sure the accuracies are")
+    first, _, _ = words.partition("A row is a method, the most accurate first")
     assert "finetune: an encoder, all weights trained; checkpoint minilm; 4,000 labels" in first
-    assert "Labels of the test rows negative 250 (50 %), positive 250 (50 %)" in first
+    assert "Labels of the test rowsnegative 250 (50 %), positive 250 (50 %)" in first
     assert "Most accurate: finetune, accuracy 0." in first
     assert "Without labels: prompt, accuracy 0." in first
     assert "Cheapest within the noise: features, accuracy 0." in first
@@ -209,7 +209,8 @@ def test_the_words_of_a_mistake_are_shaded_and_none_is_lost() -> None:
     words = (Piece(start=3, end=7, weight=2.0), Piece(start=12, end=15, weight=-1.0))
     mistake = Mistake(id="1", text=text, gold="a", predicted="b", probability=0.9, words=words)
     shown, rest = shown_text(mistake)
-    assert "".join(part.text for part in (*shown, *rest)).split() == text.split()
+    assert "".join(part.text for part in shown) == split_text(text)[0]
+    assert "".join(part.text for part in rest) == split_text(text)[1]
     assert [part.sign for part in shown if part.sign] == ["+++", "--"]
     table = predictions(0.8)
     document = to_html(report_of([method_report("m", table, mistakes=(mistake,))], {"m": table}))

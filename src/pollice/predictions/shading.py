@@ -19,6 +19,8 @@ class Stretch:
 
     text: str
     shade: int = 0
+    weight: float = 0.0
+    """Of the piece; 0 where nothing was looked at."""
 
     @property
     def length(self) -> int:
@@ -39,7 +41,11 @@ def shade(text: str, pieces: Sequence[Piece]) -> tuple[Stretch, ...]:
         stretches.append(Stretch(text=text[done : piece.start]))
         level = sum(abs(piece.weight) >= bound * greatest for bound in _BOUNDS) if greatest else 0
         stretches.append(
-            Stretch(text=text[piece.start : piece.end], shade=level if piece.weight > 0 else -level)
+            Stretch(
+                text=text[piece.start : piece.end],
+                shade=level if piece.weight > 0 else -level,
+                weight=piece.weight,
+            )
         )
         done = piece.end
     stretches.append(Stretch(text=text[done:]))
