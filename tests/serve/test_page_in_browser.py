@@ -26,6 +26,9 @@ pytestmark = pytest.mark.skipif(
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> good"
 WIDTHS = (360, 800, 1280)
+PATIENCE = 60_000
+"""Milliseconds: a machine with other work opens a page in half a minute."""
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("dialog", on_dialog)
     opened.on("request", on_request)
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(PATIENCE)
     opened.goto(address)
     expect(opened.locator("#model option")).to_have_count(2)
     yield opened

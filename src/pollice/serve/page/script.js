@@ -11,7 +11,7 @@ const NEGATIVE = /^-\d+(\.\d+)?([eE][+-]?\d+)?$/;
 const USUAL_SEPARATORS = [",", "\t", ";"];
 
 const known = { models: [], text_columns: ["text"], id_columns: ["id"], texts_a_call: 32 };
-const work = { key: "", table: null, judged: [], opinions: [], shown: SHOWN_AT_ONCE, stopped: false };
+const work = { key: "", table: null, judged: [], opinions: [], shown: SHOWN_AT_ONCE, stopped: false, opinion: 0, explained: 0 };
 
 const byId = (id) => document.getElementById(id);
 
@@ -119,7 +119,7 @@ function card(model, answer, text) {
   const cut = answer.truncated ? "The text was cut: its end or middle was not read." : "The whole text was read.";
   article.append(make("p", cut, { class: "note" }));
   const button = make("button", "Explain", { type: "button", "aria-label": `Explain the answer of ${model}` });
-  button.addEventListener("click", () => explain(model, text, button));
+  button.addEventListener("click", () => explain(model, text));
   article.append(button);
   return article;
 }
@@ -136,7 +136,10 @@ async function judgeOpinion(event) {
   }
   showProblem(null);
   status.textContent = "Judging…";
-  byId("judge").disabled = true;
+  // The button stays as it is, since one that is disabled would lose the focus of a keyboard.
+  work.opinion += 1;
+  work.explained += 1; // an explanation of the text before comes too late
+  const turn = work.opinion;
   const judgeWith = async (model) => {
     try {
       const { answers } = await call("/page/judge", { model, texts: [text] });
@@ -146,7 +149,7 @@ async function judgeOpinion(event) {
     }
   };
   const answers = await Promise.all(known.models.map(judgeWith));
-  byId("judge").disabled = false;
+  if (turn !== work.opinion) return;
   byId("answers").replaceChildren(...known.models.map((model, place) => card(model, answers[place], text)));
   status.textContent = `Judged by ${count(known.models.length, "predictor", "predictors")}.`;
   const first = answers.find((answer) => !answer.error);
@@ -177,12 +180,14 @@ function legend(label) {
   return line;
 }
 
-async function explain(model, text, button) {
+async function explain(model, text) {
   const area = byId("explanation");
+  work.explained += 1;
+  const turn = work.explained;
   area.replaceChildren(make("p", `Explaining the answer of ${model}…`, { class: "note" }));
-  button.disabled = true;
   try {
     const found = await call("/page/explain", { model, text });
+    if (turn !== work.explained) return;
     const shaded = make("p", undefined, { class: "shaded", dir: "auto" });
     shaded.append(...found.stretches.map(mark));
     const telling = found.stretches.filter((each) => each.weight);
@@ -199,9 +204,8 @@ async function explain(model, text, button) {
     );
     if (found.truncated) area.append(make("p", "The text was cut: what was cut moved nothing.", { class: "note" }));
   } catch (error) {
-    area.replaceChildren(make("p", error.message, { class: "note" }));
+    if (turn === work.explained) area.replaceChildren(make("p", error.message, { class: "note" }));
   }
-  button.disabled = false;
 }
 
 // ---- Tables: a file becomes {columns, rows}, each row a list of cells
@@ -383,10 +387,14 @@ async function judgeFile(event) {
 }
 
 function setBusy(busy) {
+  const focused = document.activeElement;
   if (busy) work.stopped = false;
   byId("judge-file").disabled = busy;
   byId("stop").disabled = !busy;
   byId("download").disabled = busy || !work.judged.length;
+  // A button that is disabled loses the focus: the next useful one takes it.
+  if (busy && focused === byId("judge-file")) byId("stop").focus();
+  if (!busy && focused === byId("stop")) byId(work.judged.length ? "download" : "judge-file").focus();
 }
 
 // ---- Files to keep
