@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pollice.method import Method as Method
     from pollice.methods import create_method as create_method
     from pollice.methods import method_names as method_names
+    from pollice.predictions.explain import Explanation as Explanation
+    from pollice.predictions.explain import explain as explain
     from pollice.predictions.predict import predict as predict
     from pollice.predictions.predictor import Predictor as Predictor
     from pollice.predictions.predictor import Scores as Scores
@@ -40,6 +42,7 @@ _HOMES = {
     "Dataset": "data.dataset",
     "Evaluation": "judging.metrics",
     "Experiment": "runs.experiment",
+    "Explanation": "predictions.explain",
     "Method": "method",
     "Pair": "judging.results",
     "PolliceError": "errors",
@@ -54,6 +57,7 @@ _HOMES = {
     "compare": "judging.comparison",
     "create_method": "methods",
     "evaluate": "judging.metrics",
+    "explain": "predictions.explain",
     "load_predictor": "runs.predictors",
     "method_names": "methods",
     "predict": "predictions.predict",

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import pytest
 
-from pollice.predictions.explain import explain, sentence_spans, word_spans
+from pollice.predictions.explain import Piece, explain, sentence_spans, word_spans
 from pollice.predictions.predictor import Predictor, Scores
 
 POINTS = {"great": 2.0, "good": 1.0, "dull": -1.0, "awful": -3.0, "好": 2.0}
@@ -132,3 +132,25 @@ def test_a_foreign_label_and_too_few_passes_are_refused() -> None:
         explain(Counting(), "a", label="x")
     with pytest.raises(ValueError, match=r"^Expected 3 passes or more, but found 2\.$"):
         explain(Counting(), "a", passes=2)
+
+
+class Knowing(Counting):
+    """Says itself what each word adds."""
+
+    def word_weights(self, text: str, label: str) -> Sequence[Piece]:
+        sign = 1 if label == "positive" else -1
+        return [
+            Piece(start=start, end=end, weight=sign * POINTS.get(text[start:end], 0.0))
+            for start, end in word_spans(text)
+        ]
+
+
+def test_a_predictor_that_knows_its_words_is_not_asked_again() -> None:
+    """Then the weights are exact, and a sentence's is the sum of its words."""
+    knowing = Knowing()
+    text = "We came at noon. The food was great, the room dull."
+    found = explain(knowing, text, label="negative")
+    assert knowing.calls == [1]
+    assert found.exact
+    assert [piece.weight for piece in found.sentences] == [0, -1]
+    assert [text[piece.start : piece.end] for piece in found.most_telling(2)] == ["great", "dull"]

@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 import pytest
 
 from hostile_report import hostile_report
-from pollice.judging.results import Report
+from pollice.judging.results import Mistake, Report
+from pollice.predictions.pieces import Piece
 from pollice.report import to_html
-from pollice.report.html import matrix, options, split_text
+from pollice.report.html import matrix, options, shown_text, split_text
 from report_samples import (
     five_methods,
     method_report,
@@ -31,13 +32,17 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: Counter[str] = Counter()
         self.attributes: set[str] = set()
+        self.links: list[str] = []
+        self.anchors: list[str] = []
         self.words = ""
         self.feed(document)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
-        self.attributes |= {name for name, _ in attrs}
+        self.attributes |= {name for name, _ in attrs if (tag, name) != ("a", "href")}
+        self.links += [value or "" for name, value in attrs if (tag, name) == ("a", "href")]
+        self.anchors += [value or "" for name, value in attrs if name == "id"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -90,8 +95,9 @@ def test_tags_are_balanced(make: Callable[[], Report]) -> None:
 @pytest.mark.parametrize("make", REPORTS)
 def test_nothing_is_fetched_and_nothing_runs(make: Callable[[], Report]) -> None:
     page = Page(to_html(make()))
-    assert not {"script", "img", "link", "iframe", "object", "a"} & set(page.tags)
+    assert not {"script", "img", "link", "iframe", "object"} & set(page.tags)
     assert not {"src", "href", "onerror", "onclick", "onload"} & page.attributes
+    assert all(link.startswith("#") for link in page.links)
 
 
 def test_an_ordinary_page_names_no_address() -> None:
@@ -120,7 +126,7 @@ def test_every_table_has_a_caption_and_every_plot_a_title() -> None:
 def test_headline_intervals_and_majority_are_on_the_page() -> None:
     report = five_methods()
     words = Page(to_html(report)).words
-    assert f"Best: finetune, {report.best.evaluation.accuracy:.3f} [" in words
+    assert f"Best: finetune, accuracy {report.best.evaluation.accuracy:.3f} [" in words
     assert report.data.test_ids_sha256 in words
     assert "finetune cannot be told from features" in " ".join(words.split())
 
@@ -171,3 +177,42 @@ def test_a_long_text_is_parted_between_words() -> None:
     assert f"{shown} {rest}" == text
     assert split_text("x" * 1000) == ("x" * 600, "x" * 400)
     assert split_text("short") == ("short", "")
+
+
+@pytest.mark.parametrize("make", REPORTS)
+def test_the_table_of_contents_leads_to_every_section(make: Callable[[], Report]) -> None:
+    page = Page(to_html(make()))
+    assert [link.removeprefix("#") for link in page.links] == page.anchors
+    assert page.tags["section"] == len(page.anchors) == len(set(page.anchors))
+
+
+def test_the_first_screen_says_what_the_names_are_and_what_to_use() -> None:
+    words = " ".join(Page(to_html(five_methods())).words.split())
+    first, _, _ = words.partition("A row is a method, the most accurate first")
+    assert "finetune: an encoder, all weights trained; checkpoint minilm; 4,000 labels" in first
+    assert "Labels of the test rowsnegative 250 (50 %), positive 250 (50 %)" in first
+    assert "Most accurate: finetune, accuracy 0." in first
+    assert "Without labels: prompt, accuracy 0." in first
+    assert "Cheapest within the noise: features, accuracy 0." in first
+
+
+def test_a_prompt_is_shown_in_full() -> None:
+    table = predictions(0.8)
+    asked = ["{text}\nIn one word: [good | <b>bad</b>]"]
+    report = report_of([method_report("p", table, facts={"asked": asked})], {"p": table})
+    document = to_html(report)
+    assert '<pre dir="auto">{text}\nIn one word: [good | &lt;b&gt;bad&lt;/b&gt;]</pre>' in document
+
+
+def test_the_words_of_a_mistake_are_shaded_and_none_is_lost() -> None:
+    text = "<b>dull</b> but " + "fine " * 300
+    words = (Piece(start=3, end=7, weight=2.0), Piece(start=12, end=15, weight=-1.0))
+    mistake = Mistake(id="1", text=text, gold="a", predicted="b", probability=0.9, words=words)
+    shown, rest = shown_text(mistake)
+    assert "".join(part.text for part in shown) == split_text(text)[0]
+    assert "".join(part.text for part in rest) == split_text(text)[1]
+    assert [part.sign for part in shown if part.sign] == ["+++", "--"]
+    table = predictions(0.8)
+    document = to_html(report_of([method_report("m", table, mistakes=(mistake,))], {"m": table}))
+    assert '<mark class="for-3">dull<sup>+++</sup></mark>' in document
+    assert "<b>dull" not in document

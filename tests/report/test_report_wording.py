@@ -51,7 +51,8 @@ def test_headline_names_the_best_and_what_it_beats_and_what_it_does_not() -> Non
         pair("features", 0.004, "not distinguishable", 0.74),
     )
     assert headline(report) == (
-        "Best: finetune, 0.912 [0.884, 0.934] of 500 test rows. It is better than baseline "
+        "Best: finetune, accuracy 0.912 [0.884, 0.934] on 500 test rows. It is better than "
+        "baseline "
         "(+4.2 points [1.8, 6.6], p = 0.002) and not distinguishable from features. Among these "
         "and finetune, finetune answers fastest (400 rows/s). Always answering the commonest "
         "label gives 0.500."
@@ -61,7 +62,8 @@ def test_headline_names_the_best_and_what_it_beats_and_what_it_does_not() -> Non
 def test_headline_of_a_clear_winner() -> None:
     report = report_with(pair("baseline", 0.1, "better", 0.0000004))
     assert headline(report) == (
-        "Best: finetune, 0.912 [0.884, 0.934] of 500 test rows. It is better than baseline "
+        "Best: finetune, accuracy 0.912 [0.884, 0.934] on 500 test rows. It is better than "
+        "baseline "
         "(+10.0 points [7.6, 12.4], p < 0.001). Always answering the commonest label gives 0.500."
     )
 
@@ -73,7 +75,7 @@ def test_headline_names_many_beaten_methods_without_figures() -> None:
 
 def test_headline_of_one_method_compares_nothing() -> None:
     assert headline(report_with()) == (
-        "finetune: 0.912 [0.884, 0.934] of 500 test rows. "
+        "finetune: accuracy 0.912 [0.884, 0.934] on 500 test rows. "
         "Always answering the commonest label gives 0.500."
     )
 
@@ -99,8 +101,9 @@ def reported(tables: dict[str, Predictions]) -> Report:
 
 def test_headline_says_when_nothing_was_learnt() -> None:
     assert headline(reported({"prompt": stuck(2)})) == (
-        "prompt: 0.310 [0.250, 0.377] of 200 test rows. But always answering the commonest label "
-        "gives 0.490, so this test set does not show that any method has learnt anything. prompt "
+        "prompt: accuracy 0.310 [0.250, 0.377] on 200 test rows. But always answering the "
+        "commonest label gives 0.490, so this test set does not show that any method has learnt "
+        "anything. prompt "
         "is near chance: its accuracy of 0.310 is not above the 0.490 of always answering neutral "
         "(\N{MINUS SIGN}18.0 points [\N{MINUS SIGN}30.3, \N{MINUS SIGN}5.1], p = 0.005), nor its "
         "balanced accuracy of 0.333 [0.314, 0.365] above the 0.333 of guessing. It answers "

@@ -410,3 +410,16 @@ def test_a_threshold_that_is_no_probability_is_refused(below: float) -> None:
     )
     with pytest.raises(OptionError, match=sentence):
         Experiment(data=DataSource(source="x"), methods={"a": {}}, abstain_below=below)
+
+
+def test_the_most_confident_mistakes_are_explained(finished: Path) -> None:
+    """The words of an explained mistake speak for or against its answer, and are in the report."""
+    report = json.loads((finished / "report.json").read_text(encoding="utf-8"))
+    mistakes = report["methods"]["baseline"]["mistakes"]
+    held = json.loads((finished / "baseline" / "explained.json").read_text(encoding="utf-8"))
+    explained = [mistake for mistake in mistakes if mistake["words"]]
+    assert {mistake["id"] for mistake in explained} == set(held)
+    assert held
+    for mistake in explained:
+        words = [mistake["text"][word["start"] : word["end"]] for word in mistake["words"]]
+        assert words == mistake["text"].split()

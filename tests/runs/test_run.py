@@ -23,6 +23,7 @@ from pollice.system.folders import is_complete
 
 RUN_FILES = [
     "baseline/cost.json",
+    "baseline/explained.json",
     "baseline/facts.json",
     "baseline/manifest.json",
     "baseline/predictions.parquet",

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import click
 
-from pollice.cli import comparing, exporting, judging, showing
+from pollice.cli import comparing, explaining, exporting, judging, showing
 from pollice.cli.ending import Commands, exit_code_of
 
 
@@ -37,7 +37,9 @@ for _command in (
     judging.predict,
     judging.label,
     exporting.export,
+    explaining.explain,
     showing.data,
+    showing.report,
     showing.fetch,
     showing.methods,
     showing.inspect,

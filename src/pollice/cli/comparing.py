@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pollice.cli.browser import open_page
 from pollice.cli.early_checks import check_experiment_names, check_source
 from pollice.cli.options import ABSTAIN, JSON, MEMORY, OUT, probing, reading, splitting
 from pollice.cli.progress_bars import waiting, working
@@ -39,8 +40,9 @@ _OTHER_FILES = (".csv", ".json", ".jsonl", ".md", ".parquet", ".pdf", ".tsv", ".
 @MEMORY
 @OUT
 @JSON
+@click.option("--open", "opened", is_flag=True, help="Then show the report in the browser.")
 def compare(
-    experiment: Path | None, names: tuple[str, ...], out: Path | None, **given: Any
+    experiment: Path | None, names: tuple[str, ...], out: Path | None, opened: bool, **given: Any
 ) -> None:
     """Compare methods on the same rows. Without arguments, compare on the demo's reviews.
 
@@ -60,7 +62,9 @@ def compare(
         )
         if left_out is not None and processes.is_first():
             click.echo(left_out, err=True)
-    _run(content, place, out, given)
+    folder = _run(content, place, out, given)
+    if opened and processes.is_first():
+        open_page(folder / "report.html")
 
 
 @click.command()

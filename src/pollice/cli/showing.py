@@ -1,14 +1,16 @@
-"""The commands that show what there is: data, fetch, methods, inspect and plan.
+"""The commands that show what there is: data, report, fetch, methods, inspect and plan.
 
 Knows nothing about how it is found out.
 """
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pollice.cli.browser import open_page
 from pollice.cli.early_checks import check_checkpoint, check_source
 from pollice.cli.options import JSON, MEMORY, NEAR_DUPLICATES, SET, reading
 from pollice.cli.progress_bars import waiting, working
@@ -57,6 +59,25 @@ def data(source: str, as_json: bool, near_duplicates: bool | None, **given: Any)
         show_texts(source, summary)
     else:
         show_summary(source, summary)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--no-open", is_flag=True, help="Only print where the report is.")
+def report(run: Path, no_open: bool) -> None:
+    """Show the report of a finished comparison in the browser; print where it is.
+
+    RUN is the comparison's folder, such as runs/NAME, or the page itself.
+    """
+    page = run if run.is_file() else run / "report.html"
+    if not page.is_file():
+        raise OptionError(
+            f"Expected the folder of a finished comparison, but there is no {page}. Name a folder "
+            "such as runs/NAME, or run `pollice compare` again to finish it."
+        )
+    click.echo(f"Report: {page}")
+    if not no_open and not open_page(page):
+        click.echo("No browser was found: open this page yourself.", err=True)
 
 
 @click.command()

@@ -10,12 +10,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from types import MappingProxyType
 
-import numpy as np
-
 from pollice.data.dataset import Dataset
 from pollice.data.scales import find_scale
 from pollice.judging.comparison import compare
 from pollice.judging.metrics import Evaluation, abstain, evaluate
+from pollice.judging.mistakes import most_confident_mistakes
 from pollice.judging.results import (
     Comparison,
     Cost,
@@ -23,14 +22,12 @@ from pollice.judging.results import (
     FinishedMethod,
     JudgingOptions,
     MethodReport,
-    Mistake,
     Pair,
     Report,
     Spread,
 )
 from pollice.predictions.table import Predictions
 
-_MISTAKES = 12
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -140,7 +137,7 @@ def _method_report(
         variants=_variants(run, options),
         cost=method.cost,
         training=method.training,
-        mistakes=_mistakes(abstain(run, below), texts),
+        mistakes=most_confident_mistakes(abstain(run, below), texts, method.explained),
         facts=method.facts,
         tuning=_tuning(run, options),
         spread=_spread(method.draws, evaluation, below),
@@ -173,23 +170,3 @@ def _spread(tables: Sequence[Predictions], first: Evaluation, below: float | Non
         mean=mean(accuracies),
         standard_deviation=stdev(accuracies),
     )
-
-
-def _mistakes(run: Predictions, texts: Mapping[str, str]) -> tuple[Mistake, ...]:
-    """Return the wrong answers that the method was surest of."""
-    wrong = [
-        Mistake(
-            id=row_id,
-            text=texts[row_id],
-            gold=str(gold),
-            predicted=predicted,
-            probability=float(np.max(probabilities)),
-        )
-        for row_id, gold, predicted, probabilities in zip(
-            run.ids, run.gold or (), run.predicted, run.probabilities, strict=True
-        )
-        if predicted is not None and predicted != gold
-    ]
-    # The id decides between equals, so that the order of the rows does not change a report.
-    wrong.sort(key=lambda mistake: (-mistake.probability, mistake.id))
-    return tuple(wrong[:_MISTAKES])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pollice.judging.metrics import Evaluation
+from pollice.predictions.pieces import Piece
 from pollice.predictions.table import Predictions
 
 Verdict = Literal["better", "worse", "not distinguishable"]
@@ -135,6 +136,8 @@ class Mistake:
     gold: str
     predicted: str
     probability: float
+    words: tuple[Piece, ...] = ()
+    """What moved the answer, if that was found out: weights of words for the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +206,8 @@ class FinishedMethod:
     """The predictions of other draws of the examples."""
     canary: Canary | None = None
     attack: Attack | None = None
+    explained: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict)
+    """What moved some of the answers: the words with their weights, by the id of the row."""
 
 
 @dataclass(frozen=True, kw_only=True)

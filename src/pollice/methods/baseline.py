@@ -20,7 +20,9 @@ from pollice.models.ngram_model import (
     NgramOptions,
     fit_ngram_model,
 )
+from pollice.models.ngram_weights import weigh_words
 from pollice.models.tfidf_model import TfidfModel
+from pollice.predictions.pieces import Piece
 from pollice.predictions.predictor import Predictor, Scores
 from pollice.predictions.saved_files import (
     check_length,
@@ -75,6 +77,12 @@ class BagOfWords(Predictor):
             tokens=known,
             truncated=np.zeros(len(texts), np.bool_),
         )
+
+    def word_weights(self, text: str, label: str) -> Sequence[Piece] | None:
+        """Return what each word adds; None for a model of an older version, which cannot tell."""
+        if isinstance(self._model, TfidfModel):
+            return None
+        return weigh_words(self._model, text, self.label_names.index(label))
 
     def save(self, folder: Path) -> None:
         """Write the tokens as JSON, and longer n-grams and weights as safetensors."""

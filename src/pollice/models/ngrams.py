@@ -74,13 +74,25 @@ class Ngrams:
     def _find(self, texts: Sequence[Tokens]) -> Numbers:
         """Return row times size plus column of every n-gram in each text, once and rising."""
         flat, row = _joined(texts)
-        found, current = [], flat
-        for length in range(1, self.longest + 1):
-            if length > 1:
-                current = self._extended(current, flat[length - 1 :])
+        found = []
+        for current in self._columns_at(flat):
             known = current >= 0
             found.append(np.unique(row[: len(current)][known] * self.size + current[known]))
         return np.sort(np.concatenate(found))
+
+    def places(self, text: Tokens) -> Iterator[tuple[int, Numbers]]:
+        """Yield each length of n-grams with the column of the one that begins at each token.
+
+        A column of -1: none that is known begins there.
+        """
+        return enumerate(self._columns_at(text.astype(np.int64)), start=1)
+
+    def _columns_at(self, flat: Numbers) -> Iterator[Numbers]:
+        current = flat
+        for length in range(1, self.longest + 1):
+            if length > 1:
+                current = self._extended(current, flat[length - 1 :])
+            yield current
 
     def _extended(self, shorter: Numbers, last: Numbers) -> Numbers:
         """Return the columns of the n-grams that begin with ``shorter`` and end with ``last``."""

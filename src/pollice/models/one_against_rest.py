@@ -79,6 +79,27 @@ class OneAgainstRest:
         logarithms: FloatArray = log_softmax(self.sharpness * log_expit(every), axis=1)
         return logarithms
 
+    def contributions(self, blocks: Sequence[csr_matrix], label: int) -> list[FloatArray]:
+        """Return what each feature of a single row adds to the log-odds of a label.
+
+        Of more than two labels these are the log-odds of the label's own regression.
+
+        Returns:
+            For each block ``(features of the row,)``, in the order of its indices.
+        """
+        place = {int(each): number for number, each in enumerate(self.present)}.get(label)
+        found = []
+        for matrix, importance, weight in zip(blocks, self.importance, self.weight, strict=True):
+            if place is None or len(self.present) == 1:
+                found.append(np.zeros(len(matrix.indices)))
+                continue
+            length = _positive(np.sqrt(_sums(matrix, importance, squared=True)))[0]
+            # Two labels share one regression, which is that of the second.
+            sign, column = ((-1, 1)[place], 0) if len(self.present) == 2 else (1, place)
+            per_column = length[min(column, len(length) - 1)]
+            found.append(sign * weight[matrix.indices, column].astype(np.float64) / per_column)
+        return found
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what `from_arrays` reads."""
         blocks = {

@@ -45,8 +45,12 @@ def words_and_signs(text: str) -> list[str]:
 
     A character of a script without blanks, such as Chinese or Thai, is a token of its own.
     """
-    found: list[str] = _pattern().findall(fold(text))
-    return found
+    return [token for token, _, _ in find_tokens(fold(text))]
+
+
+def find_tokens(folded: str) -> Iterator[tuple[str, int, int]]:
+    """Yield each word or sign of a folded text, with its beginning and end there."""
+    return ((match[0], *match.span()) for match in _pattern().finditer(folded))
 
 
 def characters(text: str) -> Iterator[Sequence[str]]:

@@ -1,6 +1,7 @@
 """Which sentences and words moved an answer: each is left out, and the text is judged again.
 
-Works for every predictor alike, since it only asks for probabilities. Knows nothing about models.
+Works for every predictor alike, since it only asks for probabilities. A predictor that knows what
+each word adds is asked for that instead. Knows nothing about models.
 """
 
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pollice.predictions.pieces import Piece as Piece
 from pollice.predictions.predictor import Predictor
 
 PASSES = 64
@@ -30,17 +32,6 @@ _WORD = re.compile(rf"[{_ALONE}]|{_LETTERS}(?:[-'\u2019]{_LETTERS})*|[^\w\s]+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
-    """A part of a text, and how much it spoke for the label that is explained."""
-
-    start: int
-    end: int
-    """``text[start:end]`` is the piece."""
-    weight: float
-    """By how much the log-odds of the label fall without the piece; negative: they rise."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """What moved the answer to one text."""
 
@@ -55,6 +46,8 @@ class Explanation:
     """In the order of the text, without gaps but for blanks."""
     words: tuple[Piece, ...]
     """Of the most telling sentences, in the order of the text; the others have none."""
+    exact: bool = False
+    """Whether the predictor itself says what each word adds, so that nothing was left out."""
 
     def most_telling(self, count: int = 10) -> tuple[Piece, ...]:
         """Return the words that moved the answer most, for the label or against it."""
@@ -70,7 +63,8 @@ def explain(
     Use it to see why one text was judged as it was. A piece's weight is how far the log-odds of
     the label fall when the piece alone is left out (Robnik-Šikonja and Kononenko 2008, "Explaining
     classifications for individual instances"). Two pieces that say the same hide each other: each
-    of them can be spared, so both have small weights.
+    of them can be spared, so both have small weights. Where the predictor knows what each word
+    adds (`Predictor.word_weights`), the weights are those, and a sentence's is their sum.
 
     Args:
         predictor: Any predictor.
@@ -91,6 +85,17 @@ def explain(
     best = max(sorted(names), key=lambda name: whole.probabilities[0, names.index(name)])
     column = names.index(best if label is None else label)
     probability = float(whole.probabilities[0, column])
+    exact = predictor.word_weights(text, names[column])
+    if exact is not None:
+        return Explanation(
+            text=text,
+            label=names[column],
+            probability=probability,
+            truncated=bool(whole.truncated[0]),
+            sentences=_summed(sentence_spans(text), exact),
+            words=tuple(exact),
+            exact=True,
+        )
 
     def weigh(spans: Sequence[tuple[int, int]]) -> tuple[Piece, ...]:
         """Return the spans as pieces; all of them are judged in one call."""
@@ -133,6 +138,20 @@ def word_spans(text: str, start: int = 0, end: int | None = None) -> list[tuple[
     return [
         match.span() for match in _WORD.finditer(text, start, len(text) if end is None else end)
     ]
+
+
+def _summed(sentences: Sequence[tuple[int, int]], words: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Return sentences with the weights of their words; none if there is only one."""
+    if len(sentences) < 2:
+        return ()
+    return tuple(
+        Piece(
+            start=start,
+            end=end,
+            weight=sum(word.weight for word in words if start <= word.start < end),
+        )
+        for start, end in sentences
+    )
 
 
 def _words_of(text: str, telling: Sequence[Piece], room: int) -> list[tuple[int, int]]:

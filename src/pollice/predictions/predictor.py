@@ -12,6 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pollice.predictions.pieces import Piece
+
 FloatArray = NDArray[np.float64]
 
 
@@ -38,6 +40,13 @@ class Predictor(ABC):
     @abstractmethod
     def score(self, texts: Sequence[str]) -> Scores:
         """Score texts in one pass. The scores of a text do not depend on its neighbours."""
+
+    def word_weights(self, text: str, label: str) -> Sequence[Piece] | None:
+        """Return what each word adds to the log-odds of a label, in the order of the text.
+
+        None, as it comes: the predictor does not know. Then `pollice.explain` leaves words out.
+        """
+        return None
 
     def predict_proba(self, texts: Sequence[str]) -> FloatArray:
         """Return probabilities as ``(texts, labels)``; rows sum to 1."""

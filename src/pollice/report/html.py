@@ -7,16 +7,18 @@ everything is escaped, by the template or by Markup, and the page forbids itself
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
 
-from pollice.judging.results import MethodReport, Report
-from pollice.report import glossary, plots, sections, tables, wording
+from pollice.judging.results import MethodReport, Mistake, Report
+from pollice.predictions.shading import Stretch, shade
+from pollice.report import glossary, naming, plots, recommending, sections, tables, wording
 from pollice.report.structured import plain
 
 _TEXT_SHOWN = 600
@@ -41,6 +43,20 @@ class Matrix:
     rows: tuple[tuple[str, tuple[MatrixCell, ...]], ...]
 
 
+@dataclass(frozen=True)
+class Contents:
+    """The headings of the page, gathered while its sections are written."""
+
+    entries: list[tuple[str, str]] = field(default_factory=list)
+    """The name of each anchor, and the heading."""
+
+    def heading(self, title: str) -> Markup:
+        """Return a heading that the table of contents leads to."""
+        anchor = f"section-{len(self.entries) + 1}"
+        self.entries.append((anchor, title))
+        return Markup('<h2 id="{}">{}</h2>').format(anchor, title)
+
+
 def to_html(report: Report) -> str:
     """Return the whole page."""
     interval_rows, interval_scale = plots.interval_rows(report)
@@ -51,6 +67,10 @@ def to_html(report: Report) -> str:
     page = _template().render(
         report=report,
         version=version("pollice"),
+        contents=Contents(),
+        recommendation=[_unbroken(sentence) for sentence in recommending.recommendation(report)],
+        names=naming.names(report),
+        prompts=naming.prompts(report),
         headline=[_unbroken(sentence) for sentence in wording.conclusions(report)],
         warnings=[_unbroken(sentence) for sentence in wording.warnings(report)],
         resolution=wording.resolution(report),
@@ -77,7 +97,8 @@ def to_html(report: Report) -> str:
         labels_table=tables.labels_table,
         options=options,
         facts_of=facts,
-        split_text=split_text,
+        shown_text=shown_text,
+        any_explained=any(_explained(method) for method in report.methods),
         glossary=glossary.GLOSSARY,
         share=wording.share,
         count=wording.count,
@@ -153,3 +174,25 @@ def split_text(text: str) -> tuple[str, str]:
     cut = text.rfind(" ", _TEXT_SHOWN // 2, _TEXT_SHOWN)
     end = cut if cut > 0 else _TEXT_SHOWN
     return text[:end], text[end:].lstrip()
+
+
+def shown_text(mistake: Mistake) -> tuple[tuple[Stretch, ...], tuple[Stretch, ...]]:
+    """Return a mistake's text in shaded stretches: what is shown at once, and the rest."""
+    shown, rest = split_text(mistake.text)
+    stretches = shade(mistake.text, mistake.words)
+    return _between(stretches, 0, len(shown)), _between(
+        stretches, len(mistake.text) - len(rest), len(mistake.text)
+    )
+
+
+def _between(stretches: Sequence[Stretch], start: int, end: int) -> tuple[Stretch, ...]:
+    found, place = [], 0
+    for stretch in stretches:
+        part = stretch.text[max(start - place, 0) : max(end - place, 0)]
+        found.append(Stretch(text=part, shade=stretch.shade))
+        place += len(stretch.text)
+    return tuple(stretch for stretch in found if stretch.text)
+
+
+def _explained(method: MethodReport) -> bool:
+    return any(mistake.words for mistake in method.mistakes)

@@ -4,9 +4,10 @@ Knows nothing about where the numbers come from.
 """
 
 import re
+from collections.abc import Sequence
 
 from pollice.judging.results import MethodReport, Report
-from pollice.report import glossary, sections, tables, wording
+from pollice.report import glossary, naming, recommending, sections, tables, wording
 
 # A bracket is text unless it closes a link, an image or a definition; # + - only begin a line.
 _SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:])|^[#+-])")
@@ -16,7 +17,9 @@ _TEXT_SHOWN = 200
 def to_markdown(report: Report) -> str:
     """Return the report as one Markdown document."""
     blocks = ["# pollice report", f"**{escape(wording.headline(report))}**"]
-    blocks += [escape(wording.resolution(report)), "## Data", _facts(report)]
+    blocks.append(_listed(recommending.recommendation(report)))
+    blocks += [escape(wording.resolution(report)), "## Names", _named(naming.names(report))]
+    blocks += ["## Data", _named(tables.data_facts(report))]
     blocks += ["## Results", _table(tables.results_table(report, full=True))]
     blocks += [escape(note) for note in tables.results_notes(report)]
     if report.pairs:
@@ -27,6 +30,8 @@ def to_markdown(report: Report) -> str:
     blocks += [_table(tables.truncation_table(report))] if report.any_cut else []
     for section in (*sections.sections(report, full=True), *sections.confusions(report)):
         blocks += _check(section)
+    for name, questions in naming.prompts(report):
+        blocks += [f"## What {escape(name)} asks", *_between(_asked(questions))]
     blocks.append("## Most confident mistakes")
     blocks += [_mistakes(method) for method in report.ranked if method.mistakes]
     blocks += ["## What the words mean", _glossary()]
@@ -39,8 +44,26 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", escaped.replace(">", "&gt;"))
 
 
-def _facts(report: Report) -> str:
-    return "\n".join(f"- {name}: {escape(fact)}" for name, fact in tables.data_facts(report))
+def _named(facts: Sequence[tuple[str, str]]) -> str:
+    return _listed([f"{name}: {fact}" for name, fact in facts])
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {escape(sentence)}" for sentence in sentences)
+
+
+def _asked(questions: Sequence[str]) -> list[str]:
+    """Return each question as a block of code: four blanks first, so nothing in it is markup."""
+    return ["\n".join(f"    {line}" for line in _lines(question)) for question in questions]
+
+
+def _between(blocks: Sequence[str]) -> list[str]:
+    """Put a line between blocks of code, which would be one block without it."""
+    return [part for block in blocks for part in (block, "or")][:-1]
+
+
+def _lines(text: str) -> list[str]:
+    return wording.visible(text).splitlines() or [""]
 
 
 def _check(section: sections.Section) -> list[str]:

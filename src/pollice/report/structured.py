@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pollice.judging.results import MethodReport, Report
-from pollice.report import wording
+from pollice.report import recommending, wording
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -26,6 +26,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "created": report.created,
         "seed": report.seed,
         "headline": wording.headline(report),
+        "recommendation": recommending.recommendation(report),
         "resolution": wording.resolution(report),
         "data": {**vars(report.data), "smallest_detectable_difference": smallest},
         "majority_accuracy": report.majority_accuracy,

@@ -199,13 +199,14 @@ def data_facts(report: Report) -> tuple[tuple[str, str], ...]:
     facts = [
         ("Data", data.source),
         ("Rows", f"{wording.count(data.rows)}: {split_rows(data)}"),
-        ("Labels", _shares(data)),
+        ("Labels", _shares(data.labels)),
+        ("Labels of the test rows", _shares(_test_labels(report))),
         ("Same text twice", _duplicates(data)),
         ("Test rows", f"sha256 of ids {data.test_ids_sha256}"),
         ("Made", f"{report.created}, seed {report.seed}"),
     ]
     if data.repeated_texts:
-        facts.insert(4, ("Texts of more than 2 % of the rows", _repeated(data)))
+        facts.insert(5, ("Texts of more than 2 % of the rows", _repeated(data)))
     if data.dropped:
         left_out = (f"{wording.count(rows)} ({why})" for why, rows in data.dropped.items())
         facts.insert(3, ("Left out when reading", ", ".join(left_out)))
@@ -223,11 +224,15 @@ def split_rows(data: DataReport) -> str:
     )
 
 
-def _shares(data: DataReport) -> str:
-    total = max(sum(data.labels.values()), 1)
+def _test_labels(report: Report) -> Mapping[str, int]:
+    return {name: label.support for name, label in report.best.evaluation.per_label.items()}
+
+
+def _shares(labels: Mapping[str, int]) -> str:
+    total = max(sum(labels.values()), 1)
     return ", ".join(
         f"{name} {wording.count(rows)} ({100 * rows / total:.0f} %)"
-        for name, rows in data.labels.items()
+        for name, rows in labels.items()
     )
 
 

@@ -110,7 +110,7 @@ def headline(report: Report) -> str:
 def conclusions(report: Report) -> tuple[str, ...]:
     """Return the sentences of the headline that are no warnings."""
     best = report.best
-    scored = f"{accuracy(best.evaluation)} of {counted(best.evaluation.rows, 'test row')}."
+    scored = f"accuracy {accuracy(best.evaluation)} on {counted(best.evaluation.rows, 'test row')}."
     sentences = [f"Best: {best.name}, {scored}" if report.pairs else f"{best.name}: {scored}"]
     sentences += _abstaining(best)
     if report.pairs:

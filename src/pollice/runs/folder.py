@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from pollice.errors import OptionError
 from pollice.judging.results import REPORT_FILES, Attack, Canary, Cost, DataReport, FinishedMethod
 from pollice.method import TRAINING_LOG
+from pollice.predictions.pieces import Piece
 from pollice.predictions.table import Predictions
 from pollice.system import folders
 
@@ -58,6 +59,11 @@ class MethodFolder:
     def facts(self) -> Path:
         """What fitting decided."""
         return self.path / "facts.json"
+
+    @property
+    def explained(self) -> Path:
+        """What moved the answers of the most confident mistakes."""
+        return self.path / "explained.json"
 
     @property
     def log(self) -> Path:
@@ -219,6 +225,7 @@ def read_finished(folder: MethodFolder, options: Mapping[str, Any]) -> FinishedM
         draws=tuple(Predictions.read(path) for path in sorted(folder.draws.glob("*.parquet"))),
         canary=read_optional(folder.canary, Canary),
         attack=read_optional(folder.attack, Attack),
+        explained=read_optional(folder.explained, dict[str, tuple[Piece, ...]]) or {},
     )
 
 

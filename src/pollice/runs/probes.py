@@ -15,15 +15,23 @@ from pollice.data.dataset import Dataset
 from pollice.data.splits import Split
 from pollice.judging.attack import attempts_on, flip_rate, injections
 from pollice.judging.canary import judge_canary, shuffle_labels
+from pollice.judging.mistakes import most_confident_mistakes
 from pollice.judging.results import Attack, Canary
 from pollice.method import Method
+from pollice.predictions.explain import explain
+from pollice.predictions.pieces import Piece
 from pollice.predictions.predict import predict
 from pollice.predictions.predictor import Predictor
 from pollice.predictions.table import Predictions
 from pollice.runs import predictors
 from pollice.runs.folder import MethodFolder, RunFolder
 from pollice.system import folders
-from pollice.system.progress import owned_by
+from pollice.system.progress import owned_by, stage
+
+_EXPLAINED = 3
+"""So many of the most confident mistakes are explained."""
+_PASSES = 32
+"""Each by judging so many texts."""
 
 
 def predict_rows(predictor: Predictor, rows: Dataset) -> Predictions:
@@ -31,6 +39,27 @@ def predict_rows(predictor: Predictor, rows: Dataset) -> Predictions:
     return predict(
         predictor, rows.texts, ids=rows.ids, gold=rows.labels, description="judging test rows"
     )
+
+
+def explain_mistakes(
+    predictor: Predictor, rows: Dataset, predictions: Predictions
+) -> dict[str, tuple[Piece, ...]]:
+    """Return what moved the answers of the most confident mistakes, by the id of the row.
+
+    It costs at most as many texts as there are test rows, and `_EXPLAINED` times `_PASSES`;
+    nothing where the predictor knows what its words add.
+    """
+    knows = predictor.word_weights("", predictor.label_names[0]) is not None
+    most = _EXPLAINED if knows else min(_EXPLAINED, len(rows) // _PASSES)
+    texts = dict(zip(rows.ids, rows.texts, strict=True))
+    mistakes = most_confident_mistakes(predictions, texts, {}, most=most)
+    with stage("explaining mistakes", total=len(mistakes)) as advance:
+        found = {}
+        for mistake in mistakes:
+            told = explain(predictor, mistake.text, label=mistake.predicted, passes=_PASSES)
+            found[mistake.id] = told.words
+            advance(1)
+    return found
 
 
 def judge_draws(method: Method, parts: Split, run: RunFolder, name: str) -> None:

@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pollice.errors import Interrupted, OptionError, UserError
 from pollice.judging.judge import judge
 from pollice.judging.results import Cost, DataReport, JudgingOptions, Report
 from pollice.method import Method, options_of
+from pollice.methods import is_own_method
 from pollice.report import write_report
 from pollice.runs.claims import (
     check_folder,
@@ -53,7 +54,13 @@ from pollice.runs.folder import (
     write_experiment,
 )
 from pollice.runs.predictors import save_predictor
-from pollice.runs.probes import attack_predictor, fit_canary, judge_draws, predict_rows
+from pollice.runs.probes import (
+    attack_predictor,
+    explain_mistakes,
+    fit_canary,
+    judge_draws,
+    predict_rows,
+)
 from pollice.runs.sharing import FirstProcess, leave, wait_for_leaving
 from pollice.system import folders
 from pollice.system.measuring import measured
@@ -331,6 +338,10 @@ def _run_method(asked: Method, fitting: Fitting, parts: Split, run: RunFolder, n
         predictor = fitting.method.fit(parts.train, parts.validation, workdir=work.path)
     with measured() as predicting:
         predictions = predict_rows(predictor, parts.test)
+    # Asking a foreign predictor may cost money, so only our own are asked more than once.
+    explained = (
+        explain_mistakes(predictor, parts.test, predictions) if is_own_method(asked.name) else {}
+    )
     cost = Cost(
         fit_seconds=earlier_seconds + learning.seconds,
         predict_seconds=predicting.seconds,
@@ -348,6 +359,10 @@ def _run_method(asked: Method, fitting: Fitting, parts: Split, run: RunFolder, n
         used = asked.labels_used(parts.train, parts.validation)
         write_cost(folder, cost, labels_used=used)
         folders.write_json(folder.facts, dict(predictor.facts))
+        folders.write_json(
+            folder.explained,
+            {row: [asdict(piece) for piece in pieces] for row, pieces in explained.items()},
+        )
         if work.log.is_file():
             shutil.copy2(work.log, folder.log)
         # The options asked for: what memory planning changed is in the cost.
