@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from pollice.catalogue.entries import dataset_names
 from pollice.catalogue.hub import HUB_PREFIX
@@ -192,7 +192,8 @@ def _check_room(output: Path, rows: NewRows, labels: int, done: int) -> None:
 
 
 def _write_standard(asked: Asked, rows: NewRows, form: PartFormat) -> Tally:
-    file: BinaryIO = sys.__stdout__.buffer if sys.__stdout__ is not None else sys.stdout.buffer
+    # The stream as the system gave it: a table is not for a terminal, and must not be altered.
+    file = cast(BinaryIO, getattr(sys.__stdout__, "buffer", None))
     header = getattr(form, "header", str)()
     file.write(header.encode("utf-8"))
     writer = form.open(file)
