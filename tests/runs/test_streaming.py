@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from killing import in_child
-from pollice.errors import DataError, MachineError, PredictionsError
+from pollice.errors import DataError, MachineError, PredictionsError, RunError
 from pollice.predictions.answers import MOST_CACHED, AnswerCache, OutputColumns, answer_texts
 from pollice.predictions.part_formats import PartFormat, part_format
 from pollice.predictions.predictor import Predictor, Scores
@@ -26,6 +27,7 @@ from pollice.predictions.table import Predictions
 from pollice.runs.experiment import read_experiment
 from pollice.runs.run import run_experiment
 from pollice.runs.streaming import StreamOptions, predict_files
+from pollice.system.folders import read_manifest, write_manifest
 
 SUFFIXES = ["csv", "tsv", "jsonl", "parquet", "xlsx"]
 
@@ -319,6 +321,21 @@ def test_no_such_column_is_said(saved: Path, rows: Path, tmp_path: Path) -> None
         predict_files(
             saved, [str(rows)], str(tmp_path / "o.csv"), StreamOptions(), {"text_column": "txt"}
         )
+
+
+def test_a_predictor_of_a_newer_version_is_said(saved: Path, rows: Path, tmp_path: Path) -> None:
+    newer = tmp_path / "newer"
+    shutil.copytree(saved, newer)
+    manifest = read_manifest(newer)
+    del manifest["files"]
+    write_manifest(newer, {**manifest, "format": 2})
+    said = (
+        f"Expected a predictor of format 1 or earlier, but {newer} has format 2, which a newer "
+        "pollice saved. Update pollice, or train it again."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(said)}$"):
+        predict(newer, rows, tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_sheet_of_too_many_rows_is_refused() -> None:

@@ -82,7 +82,7 @@ def part_format(
         return CellParts(columns=columns, suffix=suffix, raw_cells=raw_cells)
     if suffix == ".parquet":
         return ParquetParts(columns=columns, schema=_schema(columns, schema))
-    _check_sheet(rows)
+    check_sheet(suffix, rows)
     return SheetParts(columns=columns, schema=_schema(columns, schema))
 
 
@@ -326,7 +326,14 @@ def _text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _check_sheet(rows: int) -> None:
+def check_sheet(suffix: str, rows: int = 0) -> None:
+    """Refuse a spreadsheet that cannot be written; other formats always can.
+
+    Raises:
+        PredictionsError: there are too many rows, or what writes it is not installed.
+    """
+    if suffix != ".xlsx":
+        return
     if find_spec("openpyxl") is None:
         raise PredictionsError(
             "Expected openpyxl for a spreadsheet as output, but it is not installed. Install it "

@@ -89,13 +89,7 @@ class PartsFolder:
             PredictionsError: the output exists, or the parts are of another command.
         """
         own = self._read_manifest()
-        # Joined, but not yet taken away: the output is that of these very parts.
-        finished = (self.path / _JOINED).exists() and own == dict(manifest)
-        if self.output.exists() and not overwrite and not finished:
-            raise PredictionsError(
-                f"Expected a new output, but {self.output} exists. Name another one, or give "
-                "--overwrite (in Python: overwrite=True)."
-            )
+        self.check_new(overwrite=overwrite, joined=own == dict(manifest))
         if own is not None and own != dict(manifest) and not overwrite:
             changed = [name for name in manifest if own.get(name) != manifest[name]]
             raise PredictionsError(
@@ -110,6 +104,23 @@ class PartsFolder:
         for stale in self.path.glob(".*.partial"):
             stale.unlink()
         return self.rows
+
+    def check_new(self, *, overwrite: bool, joined: bool = True) -> None:
+        """Refuse an output that exists, unless these parts were just joined to it.
+
+        Args:
+            overwrite: Whether it is replaced.
+            joined: Whether the parts may be those of the same command.
+
+        Raises:
+            PredictionsError: it exists.
+        """
+        finished = joined and (self.path / _JOINED).exists()
+        if self.output.exists() and not overwrite and not finished:
+            raise PredictionsError(
+                f"Expected a new output, but {self.output} exists. Name another one, or give "
+                "--overwrite (in Python: overwrite=True)."
+            )
 
     def _read_manifest(self) -> dict[str, Any] | None:
         try:

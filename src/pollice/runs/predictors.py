@@ -21,6 +21,8 @@ from pollice.system.folders import MANIFEST, new_folder, read_manifest, write_ma
 _READ = (".bin", ".jinja", ".json", ".model", ".pkl", ".pt", ".py", ".safetensors", ".txt")
 """The names of files that some reader might take for part of a predictor."""
 _LONGEST = 60
+_FORMAT = 1
+"""Of the folder of a predictor; a later version that saves what this one cannot read counts on."""
 
 
 def save_predictor(
@@ -40,6 +42,7 @@ def save_predictor(
         write_manifest(
             temporary,
             {
+                "format": _FORMAT,
                 "method": method,
                 "options": options,
                 "label_names": list(predictor.label_names),
@@ -98,6 +101,12 @@ def load_predictor(folder: Path) -> Predictor:
         raise RunError(
             f"Expected a predictor's folder, but {folder} is another folder of pollice. "
             "Name a folder such as runs/NAME/METHOD/predictor."
+        )
+    found = manifest.get("format", _FORMAT)
+    if not isinstance(found, int) or found > _FORMAT:
+        raise RunError(
+            f"Expected a predictor of format {_FORMAT} or earlier, but {folder} has format "
+            f"{_shown(found)}, which a newer pollice saved. Update pollice, or train it again."
         )
     _refuse_unnamed_files(folder, manifest)
     method = manifest.get("method")

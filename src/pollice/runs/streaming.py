@@ -23,12 +23,19 @@ from pollice.data.streams import RowBatch, find_files, open_stream
 from pollice.errors import DataError, PredictionsError, did_you_mean
 from pollice.judging.metrics import abstain, check_threshold
 from pollice.predictions.answers import OutputColumns, Tally
-from pollice.predictions.part_formats import SUFFIXES, TEXT_SUFFIXES, PartFormat, part_format
+from pollice.predictions.files import check_output
+from pollice.predictions.part_formats import (
+    SUFFIXES,
+    TEXT_SUFFIXES,
+    PartFormat,
+    check_sheet,
+    part_format,
+)
 from pollice.predictions.stream import Asked, PartsFolder, ReadRows, answer_rows, write_output
 from pollice.predictions.table import Predictions
 from pollice.runs.new_texts import read_new_texts, reading_of
 from pollice.runs.predictors import load_predictor
-from pollice.system.folders import MANIFEST, probe_file, probe_space, read_manifest
+from pollice.system.folders import MANIFEST, probe_space, read_manifest
 from pollice.system.hashing import file_sha256
 
 logger = logging.getLogger("pollice")
@@ -66,28 +73,10 @@ def check_stream_output(output: str, sources: Sequence[str], options: StreamOpti
     if output == STANDARD:
         return _standard_format(sources, options)
     path = Path(output)
+    check_output(path, *sources, suffixes=SUFFIXES, suffix=options.format)
     suffix = options.format or path.suffix
-    if suffix not in SUFFIXES:
-        raise PredictionsError(
-            f"Expected an output that ends in {', '.join(SUFFIXES)}, but found {path.name!r}. "
-            "Name the format by its ending."
-        )
-    if not path.parent.is_dir():
-        raise PredictionsError(
-            f"Expected a folder for the output {path.name!r}, but there is no {path.parent}. "
-            "Create it first."
-        )
-    if path.is_dir():
-        raise PredictionsError(
-            f"Expected a file as output, but {path} is a folder. Name a file in it."
-        )
-    for source in sources:
-        if path.exists() and path.resolve() == Path(source).resolve():
-            raise PredictionsError(
-                f"Expected an output besides the texts, but {path} is the file of texts itself. "
-                "Name another output."
-            )
-    probe_file(path)
+    check_sheet(suffix)
+    PartsFolder(path, suffix).check_new(overwrite=options.overwrite)
     return suffix
 
 
