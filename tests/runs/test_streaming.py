@@ -137,6 +137,14 @@ def test_a_bad_row_gets_a_status(saved: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_many_bad_quotes_are_as_many_bad_rows(saved: Path, tmp_path: Path) -> None:
+    lines = [f'superb,"{row}' if row % 2 else f"dull,{row}" for row in range(4000)]
+    (tmp_path / "in.csv").write_text("\n".join(["text,x", *lines]) + "\n")
+    tally = predict(saved, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert tally.rows == 4000
+    assert tally.bad == 2000
+
+
 def test_a_folder_and_several_files_are_one_table(saved: Path, tmp_path: Path) -> None:
     home = tmp_path / "in"
     home.mkdir()

@@ -298,7 +298,8 @@ class _ParquetWriter:
         self._rows += table.num_rows
         while self._rows >= _ROWS_A_GROUP:
             waiting = pa.concat_tables(self._waiting)
-            self._writer.write_table(waiting.slice(0, _ROWS_A_GROUP))
+            # In one piece: pages end where pieces do, and these end where parts did.
+            self._writer.write_table(waiting.slice(0, _ROWS_A_GROUP).combine_chunks())
             rest = waiting.slice(_ROWS_A_GROUP)
             self._waiting, self._rows = [rest], rest.num_rows
 

@@ -192,6 +192,8 @@ class PartsWriter:
     _writer: PartWriter | None = None
     _end: int = 0
     _begun: float = 0.0
+    _whole: bool = True
+    """Whether no batch is half written, so that the part in work may be kept."""
 
     def add(self, batch: Mapping[str, Any], rows: int) -> None:
         """Write rows; end the part where it is large or old enough."""
@@ -200,8 +202,10 @@ class PartsWriter:
             self._writer = self.form.open(self._file)
             self._end, self._begun = self.start, self.clock()
         assert self._writer is not None
+        self._whole = False
         self._writer.add(batch)
         self._end += rows
+        self._whole = True
         large = self._end - self.start >= self.rows_a_part
         if large or self.clock() - self._begun >= SECONDS_A_PART:
             self.close()
@@ -209,11 +213,20 @@ class PartsWriter:
     def close(self) -> None:
         """End the part in work, if there is one."""
         if self._file is not None and self._writer is not None:
+            self._whole = False
             self._writer.close()
             self._file.close()
             self._file = None
             self.folder.keep(self.folder.begin(), self.start, self._end)
             self.start = self._end
+            self._whole = True
+
+    def stop(self) -> None:
+        """Keep what a signal left whole; a batch may be half written."""
+        if self._whole:
+            self.close()
+        else:
+            self.folder.begin().unlink(missing_ok=True)
 
 
 def answer_rows(
@@ -274,7 +287,7 @@ def write_output(
             for counts in answer_rows(asked, read, writer.add, done):
                 tally = counts
         except KeyboardInterrupt:
-            writer.close()
+            writer.stop()
             raise
         writer.close()
         folder.join(form)

@@ -5,8 +5,8 @@ Knows nothing about headers and columns.
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 from pollice.data.formats.dialects import Dialect, Quotes
@@ -61,6 +61,7 @@ class SeparatedRows:
         self._taken: list[str] = []
         self._altered = False
         self._lenient = lenient
+        self._again: deque[str] = deque()
         self._most_lines = _MOST_LINES_OF_BAD if lenient else _MOST_LINES
         self.bad_lines: set[int] = set()
         """The lines that were no rows, where that is allowed."""
@@ -83,7 +84,7 @@ class SeparatedRows:
                     raise
             # The first line is the bad one; those that its quote took in are read as they are.
             line, *others = self._taken
-            self._lines = chain(others, self._lines)
+            self._again.extendleft(reversed(others))
             self.bad_lines.add(self._number)
             yield self._number, [line.rstrip("\r\n")], [line]
             self._number += 1
@@ -105,11 +106,19 @@ class SeparatedRows:
                 f"{self._path} is not ({error}). Write a quote inside a quoted text twice."
             ) from error
 
+    def _source(self) -> Iterator[str]:
+        """Yield the lines, those first that a bad quote had taken in."""
+        while True:
+            line = self._again.popleft() if self._again else next(self._lines, None)
+            if line is None:
+                return
+            yield line
+
     def _prepared(self) -> Iterator[str]:
         """Yield the lines as csv.reader understands them, and keep those of the row at hand."""
         size = 0
         escaped = self.dialect.quotes is Quotes.ESCAPED
-        for line in self._lines:
+        for line in self._source() if self._lenient else self._lines:
             size = size + len(line) if self._taken else len(line)
             self._taken.append(line)
             if size > LONGEST_LINE or len(self._taken) > self._most_lines:
