@@ -203,7 +203,7 @@ class Batch:
         return len(self.texts)
 
 
-TEXTS = ["a" * (1 + row % 19) if row % 5 else "" for row in range(1000)]
+TEXTS = ["a" * (row % 19) + str(row) if row % 5 else "" for row in range(1000)]
 TEXTS += [f"text {row % 37}" for row in range(500)]
 COLUMNS = OutputColumns(
     given=("text",), label_names=Words.label_names, own_id=False, with_gold=False
