@@ -75,7 +75,8 @@ def _predict_frame(
             answers += answer_texts(predictor, chunk, {}, cache, lambda judged: judged.predicted)
     joined = columns.join(dict.fromkeys(found), [], None, answers, {})
     frame = nw.from_native(table, eager_only=True)
-    kinds = {"label": nw.String, "tokens": nw.Int64, "truncated": nw.Boolean, "status": nw.String}
+    kinds: dict[str, Any] = {"label": nw.String, "tokens": nw.Int64}
+    kinds |= {"truncated": nw.Boolean, "status": nw.String}
     added = [
         nw.new_series(name, joined[name], kinds.get(name, nw.Float64), backend=frame.implementation)
         for name in columns.answered
