@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from pollice.methods import method_names as method_names
     from pollice.predictions.explain import Explanation as Explanation
     from pollice.predictions.explain import explain as explain
-    from pollice.predictions.predict import predict as predict
     from pollice.predictions.predictor import Predictor as Predictor
     from pollice.predictions.predictor import Scores as Scores
     from pollice.predictions.table import Predictions as Predictions
     from pollice.report import write_report as write_report
     from pollice.runs.experiment import DataSource as DataSource
     from pollice.runs.experiment import Experiment as Experiment
+    from pollice.runs.frames import predict as predict
     from pollice.runs.new_texts import predict_file as predict_file
     from pollice.runs.predictors import load_predictor as load_predictor
     from pollice.runs.predictors import save_predictor as save_predictor
@@ -60,7 +60,7 @@ _HOMES = {
     "explain": "predictions.explain",
     "load_predictor": "runs.predictors",
     "method_names": "methods",
-    "predict": "predictions.predict",
+    "predict": "runs.frames",
     "predict_file": "runs.new_texts",
     "read_dataset": "data.reading",
     "read_texts": "data.reading",

@@ -170,12 +170,13 @@ def test_while_texts_are_judged(home: Path, number: signal.Signals) -> None:
     subprocess.run(train, cwd=home, env=environment, check=True, capture_output=True)
     command = pollice("predict", "run/slow", "data.csv", "-o", "out.csv")
     said = (
-        f"{number.name} stopped the judging after 256 of 600 rows, which are kept in out.part.csv: "
-        "the same command judges all of them again."
+        f"{number.name} stopped the judging; what was finished is kept in out.csv.parts, and the "
+        "same command goes on from there."
     )
     assert_ended(stopped(home, number, command, at="score"), number, said)
-    with (home / "out.part.csv").open(encoding="utf-8", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 256
+    (part,) = (home / "out.csv.parts").glob("*.csv")
+    with part.open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.reader(file))) == 256
     assert not (home / "out.csv").exists()
     assert partial_files(home) == []
 

@@ -154,7 +154,7 @@ BAD_COMMANDS: dict[str, str] = {
         "Name a folder that pollice saved, such as runs/NAME/METHOD/predictor."
     ),
     "predict nope data.csv -o out.txt": (
-        "Expected an output that ends in .parquet, .csv, .jsonl, but found 'out.txt'. "
+        "Expected an output that ends in .parquet, .csv, .tsv, .jsonl, .xlsx, but found 'out.txt'. "
         "Name the format by its ending."
     ),
     "predict nope data.csv -o data.csv": (

@@ -67,12 +67,14 @@ def exit_code_of(app: click.Command) -> int:
             _close_if_unwritable()
 
 
-def stopped_after(stop: KeyboardInterrupt, rows: int, of: int, part: Path) -> Interrupted:
-    """Return the sentence for texts of which only some were judged, and kept in a file."""
+def stopped_in_parts(stop: KeyboardInterrupt, parts: Path) -> Interrupted:
+    """Return the sentence for rows of which some were judged, and kept in a folder of parts."""
     number = interruption.signal_of(stop) or int(signal.SIGINT)
+    if not parts.is_dir():
+        return interruption.as_interrupted(number)
     return Interrupted(
-        f"{signal.Signals(number).name} stopped the judging after {rows:,} of {of:,} rows, which "
-        f"are kept in {part}: the same command judges all of them again.",
+        f"{signal.Signals(number).name} stopped the judging; what was finished is kept in {parts}, "
+        "and the same command goes on from there.",
         number,
     )
 

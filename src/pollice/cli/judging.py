@@ -11,89 +11,95 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pollice.cli.early_checks import check_checkpoint, check_source
-from pollice.cli.ending import stopped_after
+from pollice.cli.ending import stopped_in_parts
 from pollice.cli.options import ABSTAIN, OUTPUT, RAW_CELLS, SET, reading
 from pollice.cli.progress_bars import waiting, working
 from pollice.cli.settings import options_of, read_fields, read_options
 from pollice.errors import counted
 
 if TYPE_CHECKING:
-    from pollice.predictions.table import Predictions
+    from pollice.predictions.answers import Tally
 
 
 @click.command()
 @click.argument("predictor", type=click.Path(path_type=Path))
-@click.argument("file")
-@OUTPUT
+@click.argument("files", nargs=-1, required=True)
+@click.option(
+    "--output", "-o", required=True, help=".csv, .tsv, .jsonl, .parquet or .xlsx; - for the output."
+)
+@click.option(
+    "--format",
+    "suffix",
+    type=click.Choice(["csv", "tsv", "jsonl"]),
+    help="The format on standard output [default: that of FILES, else csv].",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 @RAW_CELLS
 @ABSTAIN
 @reading
-def predict(
-    predictor: Path, file: str, output: Path, abstain_below: float | None, **given: Any
-) -> None:
-    """Judge every text of FILE with a saved PREDICTOR, and write labels and probabilities.
+def predict(predictor: Path, files: tuple[str, ...], output: str, **given: Any) -> None:
+    """Judge every row of FILES with a saved PREDICTOR, and write it with its answer.
 
-    FILE is read as the texts that PREDICTOR learned from: the same column, cleaned alike. If
-    --abstain-below leaves a row without an answer, its label stays empty, and its probabilities
-    are written. An empty text has neither. A Parquet table holds only probabilities.
+    FILES are tables of any size, a folder of tables, or - for standard input, and are read as the
+    texts that PREDICTOR learned from: the same column, cleaned alike. All columns are kept, and
+    label, probability, probability:LABEL, tokens, truncated and status added. If --abstain-below
+    leaves a row without an answer, its label stays empty, and its probabilities are written. An
+    empty text and a row that cannot be read have neither; their status says why.
+
+    A command that was stopped or killed goes on after its last finished part when it is given
+    again, and its output is the same.
     """
-    from pollice.judging.metrics import abstain, check_threshold
-    from pollice.predictions.files import check_output, check_room, write_predictions
-    from pollice.predictions.predict import predict as predict_texts
-    from pollice.runs.new_texts import compare_known, read_new_texts
-    from pollice.runs.predictors import load_predictor
-    from pollice.system.folders import read_manifest, write_atomically
+    from pollice.runs.streaming import STANDARD, StreamOptions, check_stream_output, predict_files
+    from pollice.system.folders import read_manifest
 
-    check_output(output, file)
-    check_threshold(abstain_below)
+    options = StreamOptions(
+        abstain_below=given["abstain_below"],
+        raw_cells=given["raw_cells"],
+        overwrite=given["overwrite"],
+        format=f".{given['suffix']}" if given["suffix"] else None,
+    )
+    check_stream_output(output, files, options)
     folder = predictor_folder(predictor)
     read_manifest(folder)  # before the texts, which may be many: a wrong name is told at once
-    with working():
-        table = read_new_texts(folder, file, read_fields(given))
-
-    def write(judged: "Predictions", path: Path) -> tuple[str | None, ...]:
-        labels = abstain(judged, abstain_below).predicted
-        raw = given["raw_cells"]
-        write_atomically(
-            path,
-            lambda file: write_predictions(judged, file, output.suffix, labels, raw_cells=raw),
-        )
-        return labels
-
-    def keep(judged: "Predictions", stop: KeyboardInterrupt) -> None:
-        part = output.with_name(f"{output.stem}.part{output.suffix}")
-        write(judged, part)
-        raise stopped_after(stop, len(judged), len(table), part) from stop
-
-    with waiting("loading the predictor"):
-        loaded = load_predictor(folder)
-    check_room(output, table.ids, loaded.label_names)
-    with working():
-        predictions = predict_texts(
-            loaded, table.texts, ids=table.ids, gold=table.gold, if_stopped=keep
-        )
-    labels = write(predictions, output)
-    cut = predictions.cut_rows or 0
-    empty = sum(not text for text in table.texts)
-    left = labels.count(None) - empty
-    unsure = "" if abstain_below is None else f"{left:,} left without a label, "
-    judged = counted(len(predictions) - empty, "row")
-    click.echo(f"{judged} judged, {unsure}{cut:,} of them cut to fit: {output}")
-    _say_unread(table.texts, predictions.tokens.tolist())
-    _say_empty(table.texts)
-    compared = compare_known(predictions, labels)
-    if compared is not None:
-        click.echo(compared)
+    try:
+        with working():
+            tally = predict_files(folder, files, output, options, read_fields(given))
+    except KeyboardInterrupt as stop:
+        raise stopped_in_parts(stop, Path(f"{output}.parts")) from stop
+    _say_counts(tally, output, unsure=options.abstain_below is not None, err=output == STANDARD)
 
 
-def _say_unread(texts: Sequence[str], tokens: Sequence[int]) -> None:
-    """Say of how many texts, besides empty ones, the predictor knows nothing."""
-    unread = sum(bool(text) and not known for text, known in zip(texts, tokens, strict=True))
-    if unread:
+def _say_counts(tally: "Tally", output: str, *, unsure: bool, err: bool) -> None:
+    """Say how many rows were judged, and of which not."""
+    from pollice.runs.new_texts import say_known
+
+    left = f"{tally.unsure:,} left without a label, " if unsure else ""
+    judged = counted(tally.judged, "row")
+    click.echo(f"{judged} judged, {left}{tally.cut:,} of them cut to fit: {output}", err=err)
+    if tally.unread:
         click.echo(
-            f"The predictor knows nothing of what is in {unread:,} of these texts: their labels "
-            "rest on nothing."
+            f"The predictor knows nothing of what is in {tally.unread:,} of these texts: their "
+            "labels rest on nothing.",
+            err=err,
         )
+    if tally.empty:
+        rows = counted(tally.empty, "row has", "rows have")
+        click.echo(f"Warning: {rows} no text, so the label there is empty.", err=err)
+    if tally.bad:
+        rows = counted(tally.bad, "row is", "rows are")
+        click.echo(
+            f"Warning: {rows} not judged, as the column status says, such as: "
+            f"{tally.first_problem}.",
+            err=err,
+        )
+    if tally.known:
+        said = say_known(
+            tally.known,
+            right=tally.known_right,
+            silent=tally.known_silent,
+            others=tally.rows - tally.known,
+        )
+        click.echo(said, err=err)
 
 
 def _say_empty(texts: Sequence[str]) -> None:

@@ -62,14 +62,18 @@ class _Step:
 _NOTHING = _Step(renamed={})
 
 
-def name_labels(labels: Sequence[str | None], source: LabelSource) -> NamedLabels:
+def name_labels(labels: Sequence[str | None] | Counter[str], source: LabelSource) -> NamedLabels:
     """Return the name of every label, by the steps that the options of reading ask for.
+
+    ``labels`` is one per row, or how often each label stands there.
 
     Raises:
         DataError: a code has no name, a text has several labels, or a rating is no number.
         OptionError: the bins of ratings cannot be read.
     """
-    given = Counter(label for label in labels if label is not None)
+    if not isinstance(labels, Counter):
+        labels = Counter(label for label in labels if label is not None)
+    given = labels
     found = NamedLabels(names={label: label for label in given}, reasons={})
     # Names come first and last: a code such as 01 may be named as it is written.
     fixed = frozenset((source.options.label_names or {}).values())

@@ -3,8 +3,9 @@
 Knows nothing about texts, labels or data sets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from pollice.data.formats.columns import USUAL_TEXT, Choose, Columns, TextOption
 from pollice.data.formats.fasttext import read_fasttext
 from pollice.data.formats.frames import read_frame
 from pollice.data.formats.json_document import begins_as_array, read_json
-from pollice.data.formats.json_lines import read_json_lines
+from pollice.data.formats.json_lines import read_json_lines, stream_json_lines
 from pollice.data.formats.lines import check_is_file
-from pollice.data.formats.parquet import read_parquet
-from pollice.data.formats.separated import read_separated
+from pollice.data.formats.parquet import read_parquet, stream_parquet
+from pollice.data.formats.separated import read_separated, stream_separated
 from pollice.data.formats.spreadsheets import read_spreadsheet
+from pollice.data.formats.streamed import StreamedTable, TableBatch, ValueCounts
 from pollice.data.formats.zipped import find_member
 from pollice.errors import DataError
 from pollice.predictions.cells import may_be_disarmed, rearm
@@ -53,6 +55,69 @@ def read_columns(
             "is."
         )
     return _with_rows(path, _read(path, suffix, choose, text, sheet))
+
+
+def stream_table(
+    path: Path, choose: Choose, text: TextOptions = USUAL_TEXT, *, sheet: str | None = None
+) -> StreamedTable:
+    """Read a table so far that all its columns can be read batch by batch.
+
+    CSV, TSV, JSON Lines and Parquet are never held whole; the other formats are. ``choose`` picks
+    the columns whose values are counted.
+
+    Raises:
+        DataError: as `read_columns`.
+    """
+    check_is_file(path)
+    suffix = table_suffix(path)
+    if sheet is None and suffix in suffixes.SEPARATED:
+        return _stream_cells(path, choose, text, "," if suffix == ".csv" else "\t")
+    if sheet is None and suffix == ".parquet":
+        return stream_parquet(path, choose)
+    if sheet is None and suffix in (".jsonl", ".ndjson") and not begins_as_array(path):
+        return stream_json_lines(path, choose, text)
+    every: list[str] = []
+    counted: list[str] = []
+
+    def choose_all(names: Sequence[str]) -> Sequence[str]:
+        counted[:] = choose(names)
+        every[:] = dict.fromkeys(name for name in names if name)
+        return every
+
+    columns = read_columns(path, choose_all, text, sheet=sheet)
+    counts = ValueCounts()
+    for name in counted:
+        counts.add(path, columns.values[name])
+    return StreamedTable(
+        path=path,
+        names=tuple(every),
+        rows=len(columns),
+        counts=counts.found,
+        read=partial(_slices, columns.values, len(columns)),
+        notes=columns.notes,
+        class_names=columns.class_names,
+    )
+
+
+def _slices(values: Mapping[str, Sequence[Any]], total: int, rows: int) -> Iterator[TableBatch]:
+    for start in range(0, total, rows):
+        yield TableBatch(
+            columns={name: column[start : start + rows] for name, column in values.items()}
+        )
+
+
+def _stream_cells(path: Path, choose: Choose, text: TextOptions, usual: str) -> StreamedTable:
+    """Stream CSV or TSV; in a table that pollice wrote, formulas lose the apostrophe."""
+    table = stream_separated(path, choose, text, usual)
+    if not may_be_disarmed(table.names):
+        return table
+
+    def read(rows: int) -> Iterator[TableBatch]:
+        for batch in table.read(rows):
+            cells = {name: list(map(rearm, column)) for name, column in batch.columns.items()}
+            yield replace(batch, columns=cells)
+
+    return replace(table, read=read)
 
 
 def read_table_in_memory(table: Any, choose: Choose) -> Columns:

@@ -23,7 +23,9 @@ _ROW_BYTES = 32  # the label, its probability, the tokens, and what separates th
 _PROBABILITY_BYTES = 9
 
 
-def check_output(path: Path, *sources: str) -> None:
+def check_output(
+    path: Path, *sources: str, suffixes: Sequence[str] = SUFFIXES, suffix: str | None = None
+) -> None:
     """Refuse an output that cannot be written, before any text is judged.
 
     It writes a little into the folder, and removes it again.
@@ -31,10 +33,12 @@ def check_output(path: Path, *sources: str) -> None:
     Args:
         path: The output file.
         sources: Files that are read, such as the texts: never overwritten.
+        suffixes: The endings of formats that can be written.
+        suffix: The format, where the name does not say it.
     """
-    if path.suffix not in SUFFIXES:
+    if (suffix or path.suffix) not in suffixes:
         raise PredictionsError(
-            f"Expected an output that ends in {', '.join(SUFFIXES)}, but found {path.name!r}. "
+            f"Expected an output that ends in {', '.join(suffixes)}, but found {path.name!r}. "
             "Name the format by its ending."
         )
     if not path.parent.is_dir():

@@ -18,6 +18,8 @@ _WEIGHTS = (".bin", ".data", ".model", ".onnx", ".pkl", ".pt", ".safetensors")
 _READ = (*_WEIGHTS, ".jinja", ".json", ".py", ".txt", ".xml")
 """The names of files that some reader might take for part of a predictor."""
 _LONGEST = 60
+_FORMAT = 1
+"""Of the folder of a predictor; a later version that saves what this one cannot read counts on."""
 
 
 def save_predictor(
@@ -32,6 +34,7 @@ def save_predictor(
         write_manifest(
             temporary,
             {
+                "format": _FORMAT,
                 "method": method,
                 "options": options,
                 "label_names": list(predictor.label_names),
@@ -58,6 +61,13 @@ def load_saved(folder: Path, find_type: FindType) -> Predictor:
         raise RunError(
             f"Expected a predictor's folder, but {folder} is another folder of pollice. "
             "Name a folder such as runs/NAME/METHOD/predictor."
+        )
+    saved_format = manifest.get("format", _FORMAT)
+    if not isinstance(saved_format, int) or saved_format > _FORMAT:
+        raise RunError(
+            f"Expected a predictor of format {_FORMAT} or earlier, but {folder} has format "
+            f"{_shown(saved_format)}, which a newer pollice saved. Update pollice, or train it "
+            "again."
         )
     _refuse_unnamed_files(folder, manifest)
     method = manifest.get("method")

@@ -49,6 +49,25 @@ def read_new_texts(folder: Path, source: str, given: Mapping[str, Any]) -> TextT
         DataError: the source cannot be found or read, or has no texts.
         OptionError: there is no such option of reading.
     """
+    known, options, preferred, notes = reading_of(folder, given)
+    for note in notes:
+        logger.info(note)
+    table = read_texts(source, options, known=known, preferred=preferred)
+    return replace(table, notes=(*notes, *table.notes))
+
+
+def reading_of(
+    folder: Path, given: Mapping[str, Any]
+) -> tuple[tuple[str, ...], ReadOptions, dict[str, str], tuple[str, ...]]:
+    """Return how new texts of a predictor are read.
+
+    The labels that it gives, the options, for each role the column that is looked for first, and
+    sentences on what differs from training.
+
+    Raises:
+        RunError: the folder holds no predictor.
+        OptionError: there is no such option of reading.
+    """
     known = [option.name for option in fields(ReadOptions)]
     for name in given:
         if name not in known:
@@ -59,7 +78,7 @@ def read_new_texts(folder: Path, source: str, given: Mapping[str, Any]) -> TextT
     label_names = tuple(read_manifest(folder).get("label_names", ()))
     remembered = load_reading(folder)
     if remembered is None:
-        return read_texts(source, replace(USUAL, **given), known=label_names)
+        return label_names, replace(USUAL, **given), {}, ()
     # Bins and names exclude each other: what is given takes the place of what is remembered.
     excluded = {"label_names": "rating_bins", "rating_bins": "label_names"}
     free = {excluded[name]: None for name in given if name in excluded}
@@ -67,16 +86,8 @@ def read_new_texts(folder: Path, source: str, given: Mapping[str, Any]) -> TextT
     columns = {"text": remembered.text_column, "label": remembered.label_column}
     searched = {"text_column": None, "label_column": None}
     options = replace(remembered, **{**searched, **free, **given})
-    notes = _differences(remembered, options)
-    for note in notes:
-        logger.info(note)
-    table = read_texts(
-        source,
-        options,
-        known=label_names,
-        preferred={role: column for role, column in columns.items() if column is not None},
-    )
-    return replace(table, notes=(*notes, *table.notes))
+    preferred = {role: column for role, column in columns.items() if column is not None}
+    return label_names, options, preferred, _differences(remembered, options)
 
 
 def _differences(remembered: ReadOptions, options: ReadOptions) -> tuple[str, ...]:
@@ -100,10 +111,17 @@ def compare_known(predictions: Predictions, answers: Sequence[str | None]) -> st
     ]
     if not pairs:
         return None
-    right = sum(gold == answer for gold, answer in pairs)
-    others = len(predictions) - len(pairs)
+    return say_known(
+        len(pairs),
+        right=sum(gold == answer for gold, answer in pairs),
+        silent=sum(answer is None for _, answer in pairs),
+        others=len(predictions) - len(pairs),
+    )
+
+
+def say_known(known: int, *, right: int, silent: int, others: int) -> str:
+    """Return a sentence on the rows whose true label is known."""
     left = f", {others:,} without one are not counted" if others else ""
-    silent = sum(answer is None for _, answer in pairs)
     left = f", {silent:,} not answered{left}" if silent else left
-    rows = "1 row" if len(pairs) == 1 else f"{len(pairs):,} rows"
-    return f"{rows} with a known label, {right:,} answered so ({right / len(pairs):.1%}){left}."
+    rows = "1 row" if known == 1 else f"{known:,} rows"
+    return f"{rows} with a known label, {right:,} answered so ({right / known:.1%}){left}."

@@ -5,12 +5,15 @@ Knows nothing about texts or labels.
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pollice.data.formats.columns import Choose, Columns, TextOptions
+from pollice.data.formats.columns import Choose, Columns, TextOptions, empty_table
 from pollice.data.formats.lines import check_memory, read_lines
 from pollice.data.formats.records import columns_of_records
+from pollice.data.formats.streamed import StreamedTable, TableBatch, ValueCounts
 from pollice.errors import DataError
 from pollice.system.measuring import free_bytes
 
@@ -34,6 +37,79 @@ def read_json_lines(path: Path, choose: Choose, text: TextOptions) -> Columns:
             kept += _BYTES_A_RECORD + _BYTES_A_VALUE * len(records[-1]) + len(line)
             check_memory(path, kept, free, number)
     return columns_of_records(path, records, numbers, "line", choose)
+
+
+_MOST_COLUMNS = 10_000
+_COUNTED_AT_ONCE = 1024
+
+
+def stream_json_lines(path: Path, choose: Choose, text: TextOptions) -> StreamedTable:
+    """Read a file once to know its columns, so that it can be read again row by row.
+
+    A line that is no JSON object is a bad row. ``choose`` picks the columns whose values are
+    counted.
+
+    Raises:
+        DataError: no line is a JSON object, or there are too many columns.
+    """
+    names: dict[str, None] = {}
+    rows = good = 0
+    for _, record, _ in _records(path, text):
+        rows += 1
+        if record is not None:
+            good += 1
+            names.update(dict.fromkeys(record))
+        if len(names) > _MOST_COLUMNS:
+            raise DataError(
+                f"Expected at most {_MOST_COLUMNS:,} columns, but the objects of {path} have more "
+                "names. Check that every line is a row of one table."
+            )
+    if not good:
+        for number, line in enumerate(read_lines(path, text.encoding), start=1):
+            if line.strip():
+                _json_object(path, number, line)
+        raise empty_table(path)
+    chosen = choose(tuple(names))
+    counts = ValueCounts()
+    read = partial(_batches, path, text, tuple(names))
+    if chosen:
+        for batch in read(_COUNTED_AT_ONCE):
+            for name in chosen:
+                counts.add(path, batch.columns[name])
+    return StreamedTable(path=path, names=tuple(names), rows=rows, counts=counts.found, read=read)
+
+
+def _records(path: Path, text: TextOptions) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
+    for number, line in enumerate(read_lines(path, text.encoding), start=1):
+        if line.strip():
+            try:
+                yield number, _json_object(path, number, line), line
+            except DataError:
+                yield number, None, line
+
+
+def _batches(
+    path: Path, text: TextOptions, names: tuple[str, ...], rows: int
+) -> Iterator[TableBatch]:
+    records: list[dict[str, Any]] = []
+    problems: dict[int, str] = {}
+
+    def batch() -> TableBatch:
+        return TableBatch(
+            columns={name: [record.get(name) for record in records] for name in names},
+            problems=problems,
+        )
+
+    for number, record, line in _records(path, text):
+        if record is None:
+            problems[len(records)] = f"line {number} is no JSON object"
+            record = {names[0]: line.rstrip("\r\n")}
+        records.append(record)
+        if len(records) == rows:
+            yield batch()
+            records, problems = [], {}
+    if records:
+        yield batch()
 
 
 class _TwiceError(Exception):

@@ -39,6 +39,14 @@ class KeptColumns:
         self._trailing_blank_lines = 0
         self._short: list[int] = []
         self._headers = 0
+        self._problems: dict[int, str] = {}
+
+    def add_bad(self, number: int, cells: list[str], problem: str) -> None:
+        """Keep a row that cannot be read as the others are, with what is wrong with it."""
+        columns = len(self._names)
+        self._keep_empty_rows()
+        self._problems[len(self._numbers)] = problem
+        self._keep(number, [*cells, *[""] * (columns - len(cells))][:columns])
 
     def add(self, number: int, cells: list[str]) -> None:
         """Keep a row of at most as many cells as there are columns; ``number`` is its line."""
@@ -77,6 +85,29 @@ class KeptColumns:
                 self._kept += _ROWS_A_CHECK * _BYTES_A_PLACE
             check_memory(self._path, self._kept, self._free, number)
 
+    def drain(self) -> tuple[dict[str, list[str]], dict[int, str]]:
+        """Return the rows that are kept so far, and the bad ones among them; forget them here."""
+        values = {name: list(column) for name, column in self._values.items()}
+        problems, self._problems = self._problems, {}
+        for column in self._values.values():
+            column.clear()
+        self._numbers = array("q")
+        self._kept = 0
+        return values, problems
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns."""
+        return tuple(self._names)
+
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        return len(self._names)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
     def columns(self, notes: Sequence[str]) -> Columns:
         """Return the columns, with further notes before those on the rows."""
         return Columns(
@@ -84,10 +115,11 @@ class KeptColumns:
             values={name: list(column) for name, column in self._values.items()},
             numbers=self._numbers,
             unit="line",
-            notes=(*notes, *self._notes()),
+            notes=(*notes, *self.notes()),
         )
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """Return a sentence on each kind of row that was not as it should be."""
         notes = []
         name = self._path.name
         if self._short:

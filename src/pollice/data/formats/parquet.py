@@ -4,6 +4,8 @@ Knows nothing about texts or labels.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pollice.data.formats.class_labels import names_in_schema
 from pollice.data.formats.columns import Choose, Columns
 from pollice.data.formats.contents import read_whole
 from pollice.data.formats.lines import open_file
+from pollice.data.formats.streamed import StreamedTable, TableBatch, ValueCounts, different_names
 from pollice.errors import DataError, counted
 
 
@@ -54,6 +57,70 @@ def read_parquet(path: Path, choose: Choose) -> Columns:
         unit="row",
         class_names=names_in_schema(schema),
     )
+
+
+_BUFFER = 2**20
+_COUNTED_AT_ONCE = 1024
+
+
+def stream_parquet(path: Path, choose: Choose) -> StreamedTable:
+    """Read a file's columns and counts, so that its rows can be read batch by batch.
+
+    ``choose`` picks the columns whose values are counted.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    with _opened(path) as parquet:
+        schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+    names = different_names(schema.names)
+    counts = ValueCounts()
+    for chosen in choose(schema.names):
+        for batch in _batches(path, [chosen], _COUNTED_AT_ONCE, columns=[chosen]):
+            counts.add(path, values_of(path, chosen, batch.columns[chosen]))
+    return StreamedTable(
+        path=path,
+        names=tuple(names),
+        rows=rows,
+        counts=counts.found,
+        read=partial(_batches, path, names),
+        class_names=names_in_schema(schema),
+        schema=pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)]),
+    )
+
+
+def values_of(path: Path, name: str, column: Any) -> list[Any]:
+    """Return a column as Python values; dates and times as text."""
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.string())
+    return column_values(path, name, column)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file so that only a little of it is in memory at a time."""
+    with open_file(path) as file:
+        plain = path.suffix.lower() == ".parquet"
+        source = file if plain else pa.BufferReader(read_whole(path))
+        try:
+            yield pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False)
+        except BROKEN as error:
+            raise _broken_parquet(path, type(error).__name__) from error
+
+
+def _batches(
+    path: Path, names: Sequence[str], rows: int, *, columns: Sequence[str] | None = None
+) -> Iterator[TableBatch]:
+    with _opened(path) as parquet:
+        batches = parquet.iter_batches(batch_size=rows, columns=columns, use_threads=False)
+        while True:
+            try:
+                batch = next(batches, None)
+            except BROKEN as error:
+                raise _broken_parquet(path, type(error).__name__) from error
+            if batch is None:
+                return
+            yield TableBatch(columns=dict(zip(names, batch.columns, strict=True)))
 
 
 def _read_groups(path: Path, source: Any, schema: Any, chosen: Sequence[str]) -> Iterator[Any]:

@@ -3,10 +3,12 @@
 Knows nothing about texts or labels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import TypeVar
 
 from pollice.data.formats.columns import Choose, Columns, TextOptions, empty_table
 from pollice.data.formats.dialects import (
@@ -24,9 +26,18 @@ from pollice.data.formats.dialects import (
 from pollice.data.formats.kept_columns import KeptColumns
 from pollice.data.formats.lines import Text, open_text
 from pollice.data.formats.row_check import MaybeWrongDialectError, RowCheck
-from pollice.data.formats.separated_rows import SeparatedRows, WrongDialectError
+from pollice.data.formats.separated_rows import Row, SeparatedRows, WrongDialectError
+from pollice.data.formats.streamed import (
+    StreamedTable,
+    TableBatch,
+    ValueCounts,
+    different_names,
+)
 from pollice.errors import DataError, counted
 
+T = TypeVar("T")
+
+_SURVEYED_AT_ONCE = 1024
 _AHEAD = 20  # rows that are looked at before columns are chosen
 _SHOWN_CELLS = 4
 _SHOWN_CHARACTERS = 40
@@ -42,25 +53,105 @@ def read_separated(path: Path, choose: Choose, text: TextOptions, usual: str) ->
         DataError: the file is empty, has no header, or a row is not as the first line says.
     """
 
-    def read(quotes: Quotes, *, trusting: bool = False) -> Columns:
-        attempt = _Attempt(
-            choose=choose, options=text, usual=usual, quotes=quotes, trusting=trusting
-        )
-        with open_text(path, text.encoding) as opened:
-            return attempt.read(opened)
+    def attempt(quotes: Quotes, trusting: bool) -> _Attempt:
+        return _Attempt(choose=choose, options=text, usual=usual, quotes=quotes, trusting=trusting)
 
+    def read(tried: _Attempt) -> Columns:
+        with open_text(path, text.encoding) as opened:
+            return tried.read(opened)
+
+    return _first_that_fits(attempt, read)[1]
+
+
+def _first_that_fits(
+    attempt: Callable[[Quotes, bool], "_Attempt"], read: Callable[["_Attempt"], T]
+) -> tuple["_Attempt", T]:
+    """Return the first attempt that reads every row, and what it read."""
     first: DataError | None = None
     for quotes in Quotes:
+        tried = attempt(quotes, False)
         try:
-            return read(quotes)
+            return tried, read(tried)
         except WrongDialectError as error:
             first = first or error
         except DataError:
             if first is None:
                 raise
     if isinstance(first, MaybeWrongDialectError):
-        return read(Quotes.DOUBLED, trusting=True)
+        tried = attempt(Quotes.DOUBLED, True)
+        return tried, read(tried)
     raise DataError(str(first)) from first
+
+
+def stream_separated(path: Path, choose: Choose, text: TextOptions, usual: str) -> StreamedTable:
+    """Read a file once to know how it is written, so that it can be read again row by row.
+
+    A row that no meaning of quotes explains is a bad one. ``choose`` picks the columns whose
+    values are counted.
+
+    Raises:
+        DataError: the file is empty, has no header, or cannot be decoded.
+    """
+    counted_columns: list[str] = []
+    given = choose
+
+    def note_and_choose(names: Sequence[str]) -> Sequence[str]:
+        counted_columns[:] = given(names)
+        return counted_columns
+
+    def attempt(quotes: Quotes, trusting: bool, lenient: bool = False) -> _Attempt:
+        return _Attempt(
+            choose=note_and_choose,
+            options=text,
+            usual=usual,
+            quotes=quotes,
+            trusting=trusting,
+            lenient=lenient,
+            every=True,
+        )
+
+    def survey(tried: _Attempt) -> StreamedTable:
+        counts = ValueCounts()
+        with open_text(path, text.encoding) as opened:
+            kept, notes, added = tried.begin(opened)
+            rows = 0
+            for values, _ in _drained(kept, added, _SURVEYED_AT_ONCE):
+                rows += len(next(iter(values.values())))
+                for name in counted_columns:
+                    counts.add(path, values[name])
+        return StreamedTable(
+            path=path,
+            names=tuple(kept.names),
+            rows=rows,
+            counts=counts.found,
+            notes=(*notes, *kept.notes()),
+            read=partial(_batches, path, tried),
+        )
+
+    try:
+        return _first_that_fits(attempt, survey)[1]
+    except DataError as error:
+        if not isinstance(error.__cause__, WrongDialectError):
+            raise
+        return survey(attempt(Quotes.DOUBLED, True, lenient=True))
+
+
+def _batches(path: Path, attempt: "_Attempt", rows: int) -> Iterator[TableBatch]:
+    with open_text(path, attempt.options.encoding) as opened:
+        kept, _, added = attempt.begin(opened)
+        for values, problems in _drained(kept, added, rows):
+            yield TableBatch(columns=values, problems=problems)
+
+
+def _drained(
+    kept: KeptColumns, added: Iterator[int], rows: int
+) -> Iterator[tuple[dict[str, list[str]], dict[int, str]]]:
+    for _ in added:
+        while len(kept) >= rows:
+            # Empty rows are kept late and many at once, so a batch may be larger.
+            yield kept.drain()
+    if len(kept):
+        yield kept.drain()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +165,25 @@ class _Attempt:
     trusting: bool
     """Whether quoted texts may have separators and several lines."""
 
+    lenient: bool = False
+    """Whether a row that contradicts the header or the quotes is kept as a bad one."""
+    every: bool = False
+    """Whether all columns are kept, of which several may have one name, not the chosen alone."""
+
     def read(self, text: Text) -> Columns:
         """Read a file.
+
+        Raises:
+            WrongDialectError: a row contradicts the meaning of quotes.
+            DataError: the file cannot be read in any way.
+        """
+        kept, notes, added = self.begin(text)
+        for _ in added:
+            pass
+        return kept.columns(notes)
+
+    def begin(self, text: Text) -> tuple[KeptColumns, list[str], Iterator[int]]:
+        """Read a file's first rows; the iterator adds a row to those kept with each step.
 
         Raises:
             WrongDialectError: a row contradicts the meaning of quotes.
@@ -90,13 +198,20 @@ class _Attempt:
         dialect = Dialect(separator=separator, quotes=self.quotes)
         if self.quotes is Quotes.BARE and separator not in UNQUOTED:
             raise WrongDialectError(f"Expected quotes that enclose texts in {text.path}.")
-        rows = SeparatedRows(text.path, lines, end=text.line_end, first=first, dialect=dialect)
+        rows = SeparatedRows(
+            text.path,
+            lines,
+            end=text.line_end,
+            first=first,
+            dialect=dialect,
+            lenient=self.lenient,
+        )
         notes = [*text.notes, *_dialect_notes(text.path, dialect, self.usual)]
-        return self._columns(text, rows, sample.split(text.line_end), notes)
+        return self._begin(text, rows, sample.split(text.line_end), notes)
 
-    def _columns(
+    def _begin(
         self, text: Text, separated: SeparatedRows, sample: Sequence[str], notes: list[str]
-    ) -> Columns:
+    ) -> tuple[KeptColumns, list[str], Iterator[int]]:
         rows = iter(separated)
         header = next((row for row in rows if any(map(str.strip, row[1]))), None)
         if header is None:
@@ -117,11 +232,30 @@ class _Attempt:
         swallowed = SwallowedRows(sample, separated.dialect.separator, len(names))
         check = RowCheck(text.path, header, separated.dialect, swallowed, trusting=self.trusting)
         check.expect(ahead)
+        if self.every:
+            names = chosen = different_names(names)
         kept = KeptColumns(text.path, names, chosen)
-        for row in chain(ahead, rows):
-            kept.add(row[0], check(row))
-        check.end()
-        return kept.columns(notes)
+        return kept, notes, self._add(kept, chain(ahead, rows), check, separated)
+
+    def _add(
+        self, kept: KeptColumns, rows: Iterator[Row], check: RowCheck, separated: SeparatedRows
+    ) -> Iterator[int]:
+        for row in rows:
+            try:
+                if row[0] in separated.bad_lines:
+                    kept.add_bad(row[0], row[1], f"bad quotes on line {row[0]}")
+                else:
+                    kept.add(row[0], check(row))
+            except WrongDialectError:
+                if not self.lenient:
+                    raise
+                columns = kept.width
+                mark = separated.dialect.separator
+                cells = [*row[1][: columns - 1], mark.join(row[1][columns - 1 :])]
+                kept.add_bad(row[0], cells, f"{len(row[1])} cells on line {row[0]}")
+            yield row[0]
+        if not self.lenient:
+            check.end()
 
     def _chosen(
         self, path: Path, names: Sequence[str], rows: Sequence[Sequence[str]]

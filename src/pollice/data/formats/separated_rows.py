@@ -5,6 +5,7 @@ Knows nothing about headers and columns.
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _RESTORED = {ord(_RETURN): "\r", ord(_QUOTE): '"', ord(_NEW_LINE): "\n"}
 
 
 _MOST_LINES = 100_000
+_MOST_LINES_OF_BAD = 1_000  # where rows may be bad: these lines are then read once more
 
 
 class WrongDialectError(DataError):
@@ -38,10 +40,18 @@ class SeparatedRows:
         end: What ends a line; other line breaks belong to texts.
         first: The number of the first line.
         dialect: How cells are written.
+        lenient: Whether a line whose quotes have no meaning is a row of one cell, and not refused.
     """
 
     def __init__(
-        self, path: Path, lines: Iterator[str], *, end: str, first: int, dialect: Dialect
+        self,
+        path: Path,
+        lines: Iterator[str],
+        *,
+        end: str,
+        first: int,
+        dialect: Dialect,
+        lenient: bool = False,
     ) -> None:
         self._path = path
         self._lines = lines
@@ -50,6 +60,11 @@ class SeparatedRows:
         self.dialect = dialect
         self._taken: list[str] = []
         self._altered = False
+        self._lenient = lenient
+        self._again: deque[str] = deque()
+        self._most_lines = _MOST_LINES_OF_BAD if lenient else _MOST_LINES
+        self.bad_lines: set[int] = set()
+        """The lines that were no rows, where that is allowed."""
 
     def __iter__(self) -> Iterator[Row]:
         """Yield every row.
@@ -60,6 +75,22 @@ class SeparatedRows:
         """
         # Python's limit is 131,072 characters, which a long text exceeds. This holds process-wide.
         csv.field_size_limit(2 * LONGEST_LINE)
+        while True:
+            try:
+                yield from self._rows()
+                return
+            except WrongDialectError:
+                if not self._lenient:
+                    raise
+            # The first line is the bad one; those that its quote took in are read as they are.
+            line, *others = self._taken
+            self._again.extendleft(reversed(others))
+            self.bad_lines.add(self._number)
+            yield self._number, [line.rstrip("\r\n")], [line]
+            self._number += 1
+            self._taken = []
+
+    def _rows(self) -> Iterator[Row]:
         try:
             for cells in self.dialect.read(self._prepared()):
                 if self._altered:
@@ -75,18 +106,27 @@ class SeparatedRows:
                 f"{self._path} is not ({error}). Write a quote inside a quoted text twice."
             ) from error
 
+    def _source(self) -> Iterator[str]:
+        """Yield the lines, those first that a bad quote had taken in."""
+        while True:
+            line = self._again.popleft() if self._again else next(self._lines, None)
+            if line is None:
+                return
+            yield line
+
     def _prepared(self) -> Iterator[str]:
         """Yield the lines as csv.reader understands them, and keep those of the row at hand."""
         size = 0
         escaped = self.dialect.quotes is Quotes.ESCAPED
-        for line in self._lines:
+        for line in self._source() if self._lenient else self._lines:
             size = size + len(line) if self._taken else len(line)
             self._taken.append(line)
-            if size > LONGEST_LINE or len(self._taken) > _MOST_LINES:
+            if size > LONGEST_LINE or len(self._taken) > self._most_lines:
                 raise WrongDialectError(
-                    f"Expected rows of at most {LONGEST_LINE:,} characters and {_MOST_LINES:,} "
-                    f"lines, but the quoted text that begins on line {self._number} of "
-                    f"{self._path} is longer. Write a quote inside a quoted text twice."
+                    f"Expected rows of at most {LONGEST_LINE:,} characters and "
+                    f"{self._most_lines:,} lines, but the quoted text that begins on line "
+                    f"{self._number} of {self._path} is longer. Write a quote inside a quoted text "
+                    "twice."
                 )
             if self._end == "\n" and line.count("\r") > line.endswith("\r\n"):
                 text = line.rstrip("\r\n")
