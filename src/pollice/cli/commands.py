@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import click
 
-from pollice.cli import comparing, judging, showing
+from pollice.cli import comparing, judging, serving, showing
 from pollice.cli.ending import Commands, exit_code_of
 
 
@@ -36,6 +36,7 @@ for _command in (
     comparing.evaluate,
     judging.predict,
     judging.label,
+    serving.serve,
     showing.data,
     showing.fetch,
     showing.methods,

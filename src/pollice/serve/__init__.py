@@ -1,0 +1,1 @@
+"""A service over HTTP: predictors and typed questions, in formats that clients speak already."""
