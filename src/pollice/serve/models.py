@@ -19,7 +19,7 @@ from pollice.runs.folder import MethodFolder
 from pollice.runs.predictors import load_predictor
 from pollice.serve.limits import Limits
 from pollice.serve.metrics import Metrics
-from pollice.serve.refusals import Refused, too_late
+from pollice.serve.refusals import Refused, check_characters, too_late
 from pollice.serve.worker import Answer, Judge, Worker
 
 _TRUTH = ({"no", "yes"}, {"false", "true"})
@@ -234,6 +234,7 @@ class Service:
                 f"{longest:,}: cut it.",
                 "too_large",
             )
+        check_characters(texts)
 
 
 def _result(future: asyncio.Future[Answer]) -> Answer | Refused:

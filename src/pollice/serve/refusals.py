@@ -3,6 +3,8 @@
 Knows nothing about the formats.
 """
 
+from collections.abc import Iterable
+
 
 class Refused(Exception):  # noqa: N818  # an answer to a client, not a fault of ours
     """A call, or one of its texts, is not answered.
@@ -37,3 +39,19 @@ def too_late() -> Refused:
 def invalid(message: str) -> Refused:
     """Return the refusal of a call whose content makes no sense."""
     return Refused(422, message, "invalid")
+
+
+def check_characters(texts: Iterable[str]) -> None:
+    """Refuse half a surrogate pair, which JSON can hold but no tokenizer takes.
+
+    Raises:
+        Refused: one of the texts holds it.
+    """
+    try:
+        for text in texts:
+            text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise invalid(
+            "Expected texts of whole characters, but one holds half a surrogate pair: encode it "
+            "again."
+        ) from None

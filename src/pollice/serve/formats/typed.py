@@ -9,7 +9,7 @@ from typing import Any
 
 from pollice.runs.asking import NO_YES, TypedQuestion
 from pollice.serve.limits import Limits
-from pollice.serve.refusals import invalid
+from pollice.serve.refusals import check_characters, invalid
 from pollice.serve.worker import Answer
 
 
@@ -64,6 +64,7 @@ def check_question(question: TypedQuestion, limits: Limits) -> None:
     if not all(option.strip() for option in options):
         raise invalid("Expected options with a name, but one is empty: name it.")
     said = (question.instructions, *options, *(meaning for _, meaning in question.descriptions))
+    check_characters(said)
     longest = max(map(len, said))
     if longest > limits.instructions:
         raise invalid(
