@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pollice.data.dataset import Dataset
-from pollice.errors import PromptError
+from pollice.errors import PromptError, SourceError
 from pollice.methods.prompt import Prompt
 from pollice.models.drawn_rows import DrawnRows
 from pollice.runs.asking import NO_YES, AskedQuestion, Asker, TypedQuestion
@@ -106,5 +106,5 @@ def test_options_that_are_one_are_refused(checkpoint: str) -> None:
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="has no config.json"):
+    with pytest.raises(SourceError, match=r"has no config\.json"):
         Asker(str(tmp_path))

@@ -184,7 +184,7 @@ def test_booleans_are_values_of_their_own(running: Running) -> None:
             model="truth",
             input=GOOD,
             questions=[
-                {"type": "choice", "instructions": "?", "choices": choices},  # type: ignore[typeddict-item,list-item]
+                {"type": "choice", "instructions": "?", "choices": choices},  # type: ignore[typeddict-item]
                 {"type": "predicate", "instructions": "It is so."},
             ],
         )

@@ -19,7 +19,7 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 @click.argument("predictors", nargs=-1, required=True, metavar="PREDICTOR...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--threads", type=click.IntRange(1), help="Threads a model [default: all cores].")
+@click.option("--threads", type=click.IntRange(1), help="For each model [default: all cores].")
 @click.option("--calibrate", help="A file of texts that calibrate a checkpoint's answers.")
 @click.option(
     "--key-file",
