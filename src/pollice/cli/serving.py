@@ -26,6 +26,11 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="One key a line; who calls needs one.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, exists=True),
+    help="A run's folder: its report is shown beside the page.",
+)
 @ABSTAIN
 def serve(
     predictors: tuple[str, ...],
@@ -34,6 +39,7 @@ def serve(
     threads: int | None,
     calibrate: str | None,
     key_file: Path | None,
+    report: Path | None,
     abstain_below: float | None,
 ) -> None:
     """Serve models over HTTP, in the formats that clients speak already.
@@ -71,7 +77,7 @@ def serve(
         address, at = listening.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         click.echo(f"Serving {', '.join(service.models)} on http://{shown}:{at} (routes: /docs)")
-        run(service, listening, keys)
+        run(service, listening, keys, report)
     click.echo("Stopped; what was in flight was answered.")
 
 

@@ -7,7 +7,7 @@ expected becomes an answer too, and only its type is logged, since its sentence 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi import Response
 from starlette.datastructures import Headers
@@ -20,8 +20,9 @@ from pollice.serve.refusals import Refused
 
 logger = logging.getLogger(__name__)
 
-_OPEN = "/health"
+_HEALTH = "/health"
 """The route that needs no key."""
+_LOOKING = ("GET", "HEAD")
 _STATES = ("/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
 """What is answered while the service stops too."""
 _THROWN_AWAY = 16
@@ -40,16 +41,25 @@ class Guard:
         keys: Who may call.
         limits: The size and the nesting of bodies.
         respond: Makes the response of a refusal, for a path.
+        open_paths: What may be looked at without a key: files of a page, which hold no secret.
     """
 
     def __init__(
-        self, app: ASGIApp, *, service: Service, keys: Keys, limits: Limits, respond: Respond
+        self,
+        app: ASGIApp,
+        *,
+        service: Service,
+        keys: Keys,
+        limits: Limits,
+        respond: Respond,
+        open_paths: Sequence[str] = (),
     ) -> None:
         self._app = app
         self._service = service
         self._keys = keys
         self._limits = limits
         self._respond = respond
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
@@ -88,7 +98,10 @@ class Guard:
     def _check_key(self, scope: Scope) -> None:
         headers = dict(scope["headers"])  # names come in small letters
         given = headers.get(b"authorization"), headers.get(b"x-api-key")
-        if scope["path"] != _OPEN and not self._keys.allow(*given):
+        is_open = scope["path"] == _HEALTH or (
+            scope["path"] in self._open_paths and scope["method"] in _LOOKING
+        )
+        if not is_open and not self._keys.allow(*given):
             raise Refused(
                 401,
                 "Expected a key, but the call has none that is known: send it as `Authorization: "

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -15,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
+from pollice.serve.for_page import ServiceForPage
 from pollice.serve.formats import decisions, hugging_face, open_inference, system_one, tei
 from pollice.serve.guard import Guard
 from pollice.serve.keys import Keys
@@ -26,7 +28,7 @@ from pollice.serve.responses import json_response, service_of
 logger = logging.getLogger(__name__)
 
 _PAGE = "pollice.serve.page"
-"""A module with a `router` for people; it is served where it is there."""
+"""The page for people: its routes are served where the module is there."""
 
 ErrorBody = Callable[[Refused], dict[str, Any]]
 
@@ -39,21 +41,27 @@ _FORMATS: Mapping[str, ErrorBody] = {
 }
 
 
-def create_app(service: Service, *, keys: Keys, limits: Limits | None = None) -> FastAPI:
+def create_app(
+    service: Service, *, keys: Keys, limits: Limits | None = None, report: Path | None = None
+) -> FastAPI:
     """Return the application that answers for a service; whoever starts it starts the workers.
 
     Args:
         service: What is served.
         keys: Who may call.
         limits: What a call may use; None: the service's.
+        report: The report of a comparison, or a run's folder that holds it, for the page.
     """
     app = FastAPI(title="pollice", docs_url=None, redoc_url=None)
     app.state.service = service
     for module in (tei, hugging_face, open_inference, decisions, system_one):
         app.include_router(module.router)
     _add_own_routes(app)
+    open_paths: tuple[str, ...] = ()
     if importlib.util.find_spec(_PAGE) is not None:
-        app.include_router(importlib.import_module(_PAGE).router)
+        page: Any = importlib.import_module(_PAGE)
+        app.include_router(page.page_router(ServiceForPage(service), report))
+        open_paths = page.OPEN_PATHS
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _misshaped)
     app.add_exception_handler(HTTPException, _unrouted)
@@ -63,6 +71,7 @@ def create_app(service: Service, *, keys: Keys, limits: Limits | None = None) ->
         keys=keys,
         limits=limits or service.limits,
         respond=error_response,
+        open_paths=open_paths,
     )
     return app
 

@@ -129,12 +129,13 @@ class Service:
         self.in_flight = 0
         """The calls that are being answered, but for those about the service's own state."""
         cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-        turns = threading.Semaphore(max(1, (cores or 1) // (threads or cores or 1)))
+        self.turns = threading.Semaphore(max(1, (cores or 1) // (threads or cores or 1)))
+        """Held by whoever lets a model work, so that models do not fight for the same cores."""
         self.models = {
             name: ServedModel(
                 name=name,
                 content=content,
-                worker=Worker(name, self.limits, self.metrics, turns),
+                worker=Worker(name, self.limits, self.metrics, self.turns),
             )
             for name, content in contents.items()
         }
@@ -175,7 +176,7 @@ class Service:
         Raises:
             Refused: there are too many texts, or one is too long.
         """
-        self._check(texts)
+        self.check_texts(texts)
         futures = [asyncio.wrap_future(done) for done in model.worker.submit(judge, texts)]
         _, late = await asyncio.wait(futures, timeout=self.limits.deadline_seconds + 1)
         for future in late:
@@ -216,7 +217,12 @@ class Service:
             ping.cancel()
         return not late
 
-    def _check(self, texts: Sequence[str]) -> None:
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Refuse no texts, too many of them, and one that is too long.
+
+        Raises:
+            Refused: with what is wrong.
+        """
         if not texts:
             raise Refused(422, "Expected a text or more, but found none: send one.", "empty")
         if len(texts) > self.limits.texts:

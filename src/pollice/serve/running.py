@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -29,8 +30,8 @@ class Server(uvicorn.Server):
     uvicorn itself closes its sockets at once, so nobody could be told that it is not ready.
     """
 
-    def __init__(self, service: Service, keys: Keys) -> None:
-        app = create_app(service, keys=keys)
+    def __init__(self, service: Service, keys: Keys, report: Path | None = None) -> None:
+        app = create_app(service, keys=keys, report=report)
         super().__init__(
             uvicorn.Config(
                 app,
@@ -108,9 +109,9 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def run(service: Service, listening: socket.socket, keys: Keys) -> None:
+def run(service: Service, listening: socket.socket, keys: Keys, report: Path | None = None) -> None:
     """Serve until a signal comes and what was in flight has ended."""
-    server = Server(service, keys)
+    server = Server(service, keys, report)
     service.start()
     try:
         server.run(sockets=[listening])
