@@ -91,6 +91,7 @@ def _prepare(checkpoint: str, home: Path) -> Path:
     labels = tuple(("bad", "good")[row % 2] for row in range(64))
     rows = Dataset(ids=texts, texts=texts, labels=labels, label_names=("bad", "good"))
     method = create_method("finetune", {"checkpoint": checkpoint, "epochs": 1, "max_tokens": 128})
+    (home / "work").mkdir()
     predictor = method.fit(rows, rows.take(range(16)), workdir=home / "work")
     save_predictor(predictor, home / "predictor", method="finetune", options={})
     return home / "predictor"
