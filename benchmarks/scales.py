@@ -1,6 +1,6 @@
 """Steps of a scale without labels and with 20: on texts that people rated, from -4 to 4.
 
-    python benchmarks/scales.py --data tweets.parquet --data films.parquet
+    python benchmarks/scales.py --data tweets.parquet --data films.parquet --keep scores
 
 Every text is scored once; each draw takes its own calibrating, known and 400 judged rows. Files
 are Parquet with the columns rating and text.
@@ -10,18 +10,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+from rated import Rated, read_rated
 from scipy.stats import spearmanr
 from sklearn.metrics import f1_score
 
-from pollice.data.dataset import Dataset
 from pollice.data.scales import find_scale
-from pollice.methods.prompt import Prompt
 from pollice.models.calibrating import calibrate
-from pollice.models.calibration import LabelMeaning, LabelScores
-from pollice.models.causal.label_scorer import LabelScorer
-from pollice.models.centring import REFERENCE_TEXTS
-from pollice.models.drawn_rows import DrawnRows
+from pollice.models.calibration import LabelMeaning
 
 SCALES = {
     ("negative", "neutral", "positive"): (-0.5, 0.5),
@@ -37,22 +32,15 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="gemma-3-270m")
     parser.add_argument("--pool", type=int, default=1500, help="rows scored of each file")
     parser.add_argument("--draws", type=int, default=30)
+    parser.add_argument("--keep", type=Path, help="a folder of scores, read or written")
     given = parser.parse_args()
     print("| data | labels | known | right | macro F1 | rank correlation | worst of draws |")
     print("|---|---|---|---|---|---|---|")
     for path in given.data:
-        table = pq.read_table(path).to_pylist()
-        order = np.random.default_rng(0).permutation(len(table))[: given.pool]
-        ratings = np.array([float(table[row]["rating"]) for row in order])
-        scorer = _scorer(given.checkpoint)
-        scores = _scored(scorer, [table[row]["text"] for row in order])
-        references = _scored(scorer, REFERENCE_TEXTS)
+        rated = read_rated(path, given.checkpoint, given.pool, given.keep)
         for names, cuts in SCALES.items():
             for known in (0, 20):
-                found = [
-                    _judged(scores, references, ratings, names, cuts, known, draw)
-                    for draw in range(given.draws)
-                ]
+                found = [_judged(rated, names, cuts, known, draw) for draw in range(given.draws)]
                 means, worst = np.mean(found, axis=0), np.min(found, axis=0)
                 print(
                     f"| {path.stem} | {len(names)} | {known} | {means[0]:.3f} | {means[1]:.3f} "
@@ -61,50 +49,29 @@ def main() -> None:
                 )
 
 
-def _scorer(checkpoint: str) -> LabelScorer:
-    names = next(iter(SCALES))
-    nobody = Dataset(ids=(), texts=(), labels=(), label_names=names)
-    rows = DrawnRows(shown=nobody, labelled=nobody, unlabelled=())
-    return Prompt(checkpoint=checkpoint).build(names, rows)
-
-
-def _scored(scorer: LabelScorer, texts: list[str] | tuple[str, ...]) -> LabelScores:
-    parts = [scorer.label_scores(texts[at : at + 128]) for at in range(0, len(texts), 128)]
-    return LabelScores(
-        log_probabilities=np.concatenate([part.log_probabilities for part in parts]),
-        hidden=np.concatenate([part.hidden for part in parts]),
-    )
-
-
 def _judged(
-    scores: LabelScores,
-    references: LabelScores,
-    ratings: np.ndarray,
-    names: tuple[str, ...],
-    cuts: tuple[float, ...],
-    known: int,
-    draw: int,
+    rated: Rated, names: tuple[str, ...], cuts: tuple[float, ...], known: int, draw: int
 ) -> tuple[float, float, float]:
     """Return accuracy, macro F1, and the rank correlation of the expected step with the rating."""
-    gold = np.digitize(ratings, cuts)
-    order = np.random.default_rng(draw).permutation(len(ratings))
+    gold = np.digitize(rated.ratings, cuts)
+    order = np.random.default_rng(draw).permutation(len(gold))
     judged, free = order[:JUDGED], order[JUDGED : JUDGED + CALIBRATING]
     labelled = order[JUDGED + CALIBRATING :][:known]
     calibration = calibrate(
         "auto",
-        scores.take(free),
-        scores.take(labelled),
+        rated.scores.take(free),
+        rated.scores.take(labelled),
         [names[step] for step in gold[labelled]],
         names,
         meaning=LabelMeaning(scale=find_scale(names)),
-        references=references,
+        references=rated.references,
     )
-    table = calibration.probabilities(scores.take(judged))[calibration.step]
+    table = calibration.probabilities(rated.scores.take(judged))[calibration.step]
     answers = table.argmax(axis=1)
     return (
         float(np.mean(answers == gold[judged])),
         float(f1_score(gold[judged], answers, average="macro")),
-        float(spearmanr(table @ np.arange(len(names)), ratings[judged])[0]),
+        float(spearmanr(table @ np.arange(len(names)), rated.ratings[judged])[0]),
     )
 
 

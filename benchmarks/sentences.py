@@ -1,9 +1,10 @@
-"""Five sets of 30 sentences by labels that are no two poles: what is asked, and how much is right.
+"""Sets of 30 sentences by labels of many kinds: what is asked, and how much is right.
 
-    python benchmarks/sentences.py [--checkpoint NAME] [--shots 6]
+    python benchmarks/sentences.py [--file sentences_later.toml] [--set spam] [--shots 6]
 
-The sentences are calibrated on themselves, without labels, as `pollice label` does. With --shots,
-so many of each set are shown as examples, one label in turn, and the others are judged.
+The questions were chosen on the sets of sentences.toml, and on no other. The sentences are
+calibrated on themselves, without labels, as `pollice label` does. With --shots, so many of each set
+are shown as examples, one label in turn, and the others are judged.
 """
 
 import argparse
@@ -15,24 +16,28 @@ from pollice.data.dataset import Dataset
 from pollice.methods.prompt import Prompt
 from pollice.models.drawn_rows import DrawnRows, draw_rows
 
-_FILE = Path(__file__).with_name("sentences.toml")
+_FOLDER = Path(__file__).parent
 
 
 def main() -> None:
     """Judge every set, and print a row of a table for each, then what was asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default="gemma-3-270m")
+    parser.add_argument("--file", default="sentences.toml", help="in the folder of this script")
     parser.add_argument("--shots", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="draws the shown sentences")
     parser.add_argument("--set", dest="sets", action="append", default=[])
     given = parser.parse_args()
     method = Prompt(checkpoint=given.checkpoint)
     asked = []
     print("| set | labels | sentences | right, calibrated | raw |\n|---|---|---|---|---|")
-    for name, content in tomllib.loads(_FILE.read_text(encoding="utf-8")).items():
+    for name, content in _sets(given.file).items():
         if given.sets and name not in given.sets:
             continue
         rows = _rows({label: part["texts"] for label, part in content.items()})
-        drawn = draw_rows(rows, shown=given.shots, labelled=0, unlabelled=len(rows), seed=0)
+        drawn = draw_rows(
+            rows, shown=given.shots, labelled=0, unlabelled=len(rows), seed=given.seed
+        )
         judged = rows.take(
             [row for row in range(len(rows)) if rows.ids[row] not in drawn.shown.ids]
         )
@@ -50,6 +55,10 @@ def main() -> None:
         )
         asked += [f"{name}:", *map(repr, scorer.facts["asked"]), *scorer.facts.get("warnings", [])]
     print("\n".join(["", *asked]))
+
+
+def _sets(name: str) -> dict[str, dict[str, dict[str, list[str]]]]:
+    return tomllib.loads((_FOLDER / name).read_text(encoding="utf-8"))
 
 
 def _rows(texts_of: dict[str, Sequence[str]]) -> Dataset:

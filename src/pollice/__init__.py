@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pollice.report import write_report as write_report
     from pollice.runs.experiment import DataSource as DataSource
     from pollice.runs.experiment import Experiment as Experiment
+    from pollice.runs.new_texts import predict_file as predict_file
     from pollice.runs.predictors import load_predictor as load_predictor
     from pollice.runs.predictors import save_predictor as save_predictor
     from pollice.runs.run import run_experiment as run_experiment
@@ -56,6 +57,7 @@ _HOMES = {
     "load_predictor": "runs.predictors",
     "method_names": "methods",
     "predict": "predictions.predict",
+    "predict_file": "runs.new_texts",
     "read_dataset": "data.reading",
     "read_texts": "data.reading",
     "run_experiment": "runs.run",

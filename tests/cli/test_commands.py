@@ -278,13 +278,14 @@ def test_evaluate_abstains(invoke: Invoke, finished: Path) -> None:
 
 
 def test_rows_without_a_text_are_said(finished: Path, tmp_path: Path) -> None:
-    """The output has a line for each row, and an answer to nothing is no answer."""
+    """The output has a line for each row; an empty text gets no label."""
     (tmp_path / "new.csv").write_text('text\nso dull\n""\n""\n')
     ended = pollice(tmp_path, "predict", str(finished / "baseline"), "new.csv", "-o", "out.csv")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.splitlines()[-1] == (
-        "Warning: 2 rows have no text: the label written there rests on nothing."
-    )
+    assert ended.stdout.splitlines() == [
+        "1 row judged, 0 of them cut to fit: out.csv",
+        "Warning: 2 rows have no text, so the label there is empty.",
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -342,7 +343,7 @@ def test_train_goes_on_with_what_is_asked_later(invoke: Invoke, tmp_path: Path) 
 def test_predictions_line_up_with_the_rows_of_the_file(
     invoke: Invoke, finished: Path, tmp_path: Path, suffix: str
 ) -> None:
-    """Empty texts included: they get an answer as well, and a warning."""
+    """Empty texts included: they get no answer, and a warning."""
     texts = [
         "superb lovely great",
         "",
@@ -358,8 +359,8 @@ def test_predictions_line_up_with_the_rows_of_the_file(
     assert (code, said.splitlines()) == (
         0,
         [
-            f"6 rows judged, 0 of them cut to fit: {output.name}",
-            "Warning: 2 rows have no text: the label written there rests on nothing.",
+            f"4 rows judged, 0 of them cut to fit: {output.name}",
+            "Warning: 2 rows have no text, so the label there is empty.",
         ],
     )
     if suffix == "parquet":
@@ -370,12 +371,14 @@ def test_predictions_line_up_with_the_rows_of_the_file(
     else:
         rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     assert [row["id"] for row in rows] == [f"key-{row}" for row in range(6)]
-    positive = [float(row["probability:pos"]) for row in rows]
-    assert positive[0] > 0.5 > positive[2]
-    assert positive[1] == positive[3] == positive[4]
+    missing = {"csv": "", "jsonl": "None", "parquet": "nan"}[suffix]
+    assert str(rows[1]["probability:pos"]) == str(rows[3]["probability:neg"]) == missing
+    judged = [row for place, row in enumerate(rows) if place not in (1, 3)]
+    positive = [float(row["probability:pos"]) for row in judged]
+    assert positive[0] > 0.5 > positive[1]
     assert all(
         float(row["probability:pos"]) + float(row["probability:neg"]) == pytest.approx(1, abs=1e-5)
-        for row in rows
+        for row in judged
     )
 
 

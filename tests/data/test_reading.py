@@ -68,6 +68,10 @@ def test_columns_are_given(tmp_path: Path) -> None:
         labels=("m", "n"),
         label_names=("m", "n"),
         parts=("train", "test"),
+        notes=(
+            "1 text has rows of different labels, such as the ids k 'm', k2 'n'. The commonest "
+            "label counts; to leave all their rows out: --drop-conflicts.",
+        ),
     )
 
 
@@ -93,7 +97,8 @@ def test_a_code_without_a_name(tmp_path: Path) -> None:
     source = write(tmp_path, "text,label\na,0\nb,1\nc,2\n")
     fails(
         source,
-        f"Expected the labels 0, 1 in {source}, but found '2'. Give a name for every label.",
+        f"Expected the labels 0, 1 in {source}, but found '2' (1 row). Give every label a name "
+        "with --label-names, or leave its rows out with --drop-label 2.",
         ReadOptions(label_names={"0": "negative", "1": "positive"}),
     )
 
@@ -235,43 +240,45 @@ def test_an_unknown_source() -> None:
             "text,label\na,1\nb,1\n",
             ReadOptions(),
             "Expected two labels or more, but every row of {source} has the label '1'. "
-            "Name another label column, or add rows of another label.",
+            "Name another column with --label-column, or add rows of another label.",
         ),
         (
             "text,label\n,1\nb,\n",
             ReadOptions(),
             "Expected rows with a text and a label, but {source} has none. "
-            "Name another text or label column.",
+            "Name another column with --text-column or --label-column.",
         ),
         (
             "id,text,label\nx,a,1\ny,b,0\nx,c,0\n",
             ReadOptions(),
             "Expected every id once, but the column 'id' of {source} holds 'x' on line 2 and "
-            "line 4. Make the ids unique, or name another id column.",
+            "line 4. Make the ids unique, or number the rows with --id-column none.",
         ),
         (
             "id,text,label\nx,a,1\n,b,0\n",
             ReadOptions(),
             "Expected an id in every row, but the column 'id' of {source} is empty on line 3. "
-            "Fill it in, or name another id column.",
+            "Fill it in, name another column with --id-column, or number the rows with "
+            "--id-column none.",
         ),
         (
             "split,text,label\nTrain,a,1\nextra,b,0\n",
             ReadOptions(),
             "Expected train, validation or test in the column 'split' of {source}, but line 3 "
-            "holds 'extra'. Name another split column.",
+            "holds 'extra'. Name another column with --split-column, or leave the parts out with "
+            "--split-column none.",
         ),
         (
             "text,label\n" + "".join(f"x,{row % 7}\n" for row in range(13)),
             ReadOptions(),
-            "Expected a few labels, but {source} has 7 different ones on 13 rows, such as '0'. "
-            "Name another label column.",
+            "Expected a few labels (1,000 at most), but {source} has 7 different ones on 13 rows, "
+            "such as '0'. Name another column with --label-column.",
         ),
         (
             "text,label\n" + "".join(f"x,{row % 1001}\n" for row in range(3003)),
             ReadOptions(),
-            "Expected a few labels, but {source} has 1,001 different ones on 3,003 rows, such as "
-            "'0'. Name another label column.",
+            "Expected a few labels (1,000 at most), but {source} has 1,001 different ones on 3,003 "
+            "rows, such as '0'. Name another column with --label-column.",
         ),
     ],
 )

@@ -398,13 +398,15 @@ def test_a_count_is_of_different_texts() -> None:
 def test_a_label_with_too_few_rows() -> None:
     fails(
         "Expected rows of every label on every side, but the 2 rows of the label 'rare' give "
-        "0 for train, 1 for validation, 1 for test. Add rows of it or leave the label out.",
+        "0 for train, 1 for validation, 1 for test. Add rows of it, or leave the label out "
+        "with --drop-label.",
         dataset_of(["a"] * 20 + ["rare"] * 2),
     )
     fails(
         "Expected rows of every label on every side, but the 5 rows of the label 'same' "
         "(4 copies of others) give 0 for train, 0 for validation, 1 for test. "
-        "Add rows of it or leave the label out.",
+        "Add rows of it, or leave the label out "
+        "with --drop-label.",
         dataset_of(["a"] * 20 + ["same"] * 5, [f"text {min(row, 20)}" for row in range(25)]),
     )
 
@@ -412,13 +414,13 @@ def test_a_label_with_too_few_rows() -> None:
 def test_a_label_that_training_never_saw() -> None:
     fails(
         "Expected training rows of every label, but only the test part has the label 'Neg'. "
-        "Add such rows or leave the label out. Did you mean 'neg'?",
+        "Add such rows, or leave the label out with --drop-label. Did you mean 'neg'?",
         SKEWED,
         test=dataset_of(["neg", "Neg"], ["one", "two"]),
     )
     fails(
         "Expected training rows of every label, but only the validation part has the label 'c'. "
-        "Add such rows or leave the label out.",
+        "Add such rows, or leave the label out with --drop-label.",
         dataset_of(["a", "b", "c"], parts=["train", "train", "validation"]),
     )
 
@@ -429,14 +431,16 @@ def test_a_label_that_is_lost_to_copies() -> None:
     texts = [*(f"text {row}" for row in range(15)), "text 12", "Text 13!", "text 14"]
     fails(
         "Expected training rows of every label, but all 3 of the label 'c' were left out, as the "
-        "test or validation part has their texts. Add other rows of it or leave the label out.",
+        "test or validation part has their texts. Add other rows of it, or leave the label out "
+        "with --drop-label.",
         dataset_of([*train, "a", "b", "c"], texts, ["train"] * 15 + ["test"] * 3),
     )
     texts = [*(f"text {row}" for row in range(14)), "text 13", "text 12"]
     fails(
         "Expected rows of every label on every side, but the 3 rows of the label 'c' (1 left out, "
         "as the test or validation part has their texts, 1 copies of others) give 0 for train, "
-        "1 for validation. Add rows of it or leave the label out.",
+        "1 for validation. Add rows of it, or leave the label out "
+        "with --drop-label.",
         dataset_of([*train, "c"], texts, ["train"] * 15 + ["test"]),
     )
 
@@ -452,7 +456,7 @@ def test_an_unknown_part() -> None:
 def test_no_training_part() -> None:
     fails(
         "Expected training rows, but the source has only the parts validation, test. "
-        "Name a source with a train part, or read it without its split column.",
+        "Name a source with a train part, or read it without its parts: --split-column none.",
         dataset_of(["a", "b"], parts=["test", "validation"]),
     )
 

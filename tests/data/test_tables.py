@@ -115,10 +115,12 @@ NOT_JSON = (
         ("a.jsonl", b"\n", EMPTY),
         ("a.csv", b"text,label\n", HEADER_ONLY),
         (
-            "a.xlsx",
+            "a.docx",
             b"",
-            "Expected a file that ends in .csv, .tsv, .jsonl, .ndjson, .parquet, alone or with "
-            ".gz or .bz2, but found {path}. Convert it or rename it to what it is.",
+            "Expected a file that ends in .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .arrow, "
+            ".feather, .ipc, .xlsx, .xlsm, .xlsb, .xls, .ods, .ft, .fasttext or .txt, alone or "
+            "with .gz, .bz2, .xz, .zst or .zip, but found {path}. Convert it, or rename it to "
+            "what it is.",
         ),
         (
             "a.csv",
@@ -143,11 +145,6 @@ NOT_JSON = (
             b"text,label\na\0,1\n",
             "Expected text, but line 2 of {path} holds a NUL byte. Save it again as UTF-8 text.",
         ),
-        (
-            "a.csv",
-            "text,label\na,1\n".encode("utf-16"),
-            "Expected UTF-8, but {path} begins with the mark of UTF-16. Save it again as UTF-8.",
-        ),
         ("a.csv.gz", gzip.compress(CSV, mtime=0)[:-9], DAMAGED.format(suffix=".gz")),
         ("a.csv.gz", CSV, DAMAGED.format(suffix=".gz")),
         ("a.csv.bz2", bz2.compress(CSV)[:-9], DAMAGED.format(suffix=".bz2")),
@@ -158,7 +155,12 @@ NOT_JSON = (
             NOT_JSON.format(number=2, found="holds a list"),
         ),
         ("a.jsonl", b'\n{"a": 1\n', NOT_JSON.format(number=2, found="is not JSON")),
-        ("a.jsonl", b"[" * 100_000, NOT_JSON.format(number=1, found="is not JSON")),
+        (
+            "a.jsonl",
+            b"[" * 100_000,
+            "Expected JSON, but {path} is nested too deeply. "
+            'Write an array of rows, such as [{{"text": ..., "label": ...}}], or JSON Lines.',
+        ),
         (
             "a.parquet",
             b"",

@@ -81,11 +81,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "text or whole numbers in the column id of PATH, but found binary. Write an id as text in "
         "each row.",
     ),
-    "gold-null": (
-        {"gold": ["up", None]},
-        "a gold label in every row of PATH, but row 2 has none. Leave the column out where labels "
-        "are not known.",
-    ),
     "probability-text": (
         {"probability:up": ["0.1", "0.9"]},
         "numbers in the column probability:up of PATH, but found string. Write them as numbers and "

@@ -27,7 +27,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "one.csv": (
         TABLE.replace("neg", "pos").encode(),
         "Expected two labels or more, but every row of one.csv has the label 'pos'. "
-        "Name another label column, or add rows of another label.",
+        "Name another column with --label-column, or add rows of another label.",
     ),
     "ragged.csv": (
         b"text,label\ngood,pos\nbad, very bad,neg\n",
@@ -96,7 +96,7 @@ BAD_COMMANDS: dict[str, str] = {
     ),
     "compare --data data.csv --test unseen.csv": (
         "Expected training rows of every label, but only the test part has the label 'mixed'. "
-        "Add such rows or leave the label out."
+        "Add such rows, or leave the label out with --drop-label."
     ),
     "compare --data data.csv --method basline": (
         f"There is no method 'basline'. Did you mean 'baseline'? The methods are: {METHODS}."

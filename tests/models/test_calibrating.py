@@ -15,6 +15,7 @@ from pollice.models.calibrating import calibrate
 from pollice.models.calibration import Calibration, LabelMeaning, LabelScores
 from pollice.models.centring import REFERENCE_TEXTS
 from pollice.models.linear_head import fit_head
+from pollice.models.scaled_scores import ScaledScores, fit_scaling
 
 TWO = ("negative", "positive")
 FIVE = ("very positive", "positive", "neutral", "negative", "very negative")
@@ -155,3 +156,75 @@ def test_known_labels_that_are_wrong_turn_nothing_round() -> None:
     found = calibration.probabilities(scores(np.array([-6.0, 6.0])))
     for step in ("batch", "platt"):
         assert found[step][0, 1] < found[step][1, 1]
+
+
+@pytest.mark.parametrize("names", [TWO, TWO[::-1], FIVE])
+def test_hidden_states_of_known_sentences_sharpen_the_poles(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """In any order of the labels, kept in a file, and without a part in the raw step."""
+    opinion = drawn(300, seed=3)
+    noisy = opinion + drawn(300, seed=4) * 0.6
+    turned = names == TWO[::-1]
+    generator = np.random.default_rng(5)
+
+    def seen(odds: NDArray[np.float64], truth: NDArray[np.float64]) -> LabelScores:
+        states = generator.normal(0, 1, (len(odds), 1, 16))
+        states[:, 0, 2] += truth
+        return LabelScores(
+            log_probabilities=scores(-odds if turned else odds).log_probabilities,
+            hidden=states.astype(np.float32),
+        )
+
+    signs = np.where(np.arange(len(REFERENCE_TEXTS)) % 2, 3.0, -3.0)
+    texts, sentences = seen(noisy, opinion), seen(signs, signs)
+    calibration = calibrate(
+        "auto",
+        texts,
+        texts.take(np.arange(0)),
+        [],
+        names,
+        meaning=LabelMeaning(scale=find_scale(names)),
+        references=sentences,
+    )
+    assert calibration.direction is not None
+    assert calibration.facts["opinion_direction_agreement"] > 0.5
+    found = calibration.probabilities(texts)
+    scale = find_scale(names)
+    assert scale is not None
+    order = list(scale.names)
+    expected = {
+        step: table @ np.array([order.index(name) for name in names])
+        for step, table in found.items()
+    }
+    right = {
+        step: np.corrcoef(np.argsort(np.argsort(values)), np.argsort(np.argsort(opinion)))[0, 1]
+        for step, values in expected.items()
+    }
+    assert right["batch"] > right["raw"] + 0.02
+    calibration.save(tmp_path)
+    again = Calibration.load(tmp_path).probabilities(texts)
+    assert again["batch"] == pytest.approx(found["batch"])
+
+
+def test_uncertain_known_rows_do_not_decide_for_the_clear_ones() -> None:
+    """Known are rows near the middle, whose labels say nothing, and few clear ones."""
+    unsure, clear = np.tile([-0.2, 0.2], 20), np.array([-4.0, 4.0, -3.0, 3.0])
+    odds = np.concatenate([unsure, clear])
+    labels = [*(["positive"] * 40), "negative", "positive", "negative", "positive"]
+    calibration = calibrate(
+        "platt",
+        scores(drawn(200)),
+        scores(odds),
+        labels,
+        TWO,
+        meaning=LabelMeaning(scale=find_scale(TWO)),
+        references=references(0.0),
+    )
+    fitted = calibration.fitted
+    assert isinstance(fitted, ScaledScores)
+    plain = fit_scaling(
+        calibration.compared(scores(odds)), np.array([TWO.index(x) for x in labels])
+    )
+    moved, unweighted = (float(np.diff(one.bias)[0]) for one in (fitted, plain))
+    assert 0 < moved < unweighted

@@ -66,3 +66,12 @@ def test_steps_are_the_same_after_they_were_kept_as_arrays() -> None:
     score = np.linspace(-2, 2, 9)
     assert (again.probabilities(score) == steps().probabilities(score)).all()
     assert again.said() == "slope 2.00, thresholds -3.90, -0.96, 0.96, 3.90"
+
+
+def test_a_row_of_weight_two_counts_like_two_rows() -> None:
+    score, labels = np.array([-2.0, 0.3, 0.5, 2.5]), np.array([0, 1, 3, 4])
+    weighted = fit_steps(steps(), score, labels, np.array([1.0, 2, 1, 1]))
+    twice = np.array([0, 1, 1, 2, 3])
+    repeated = fit_steps(steps(), score[twice], labels[twice])
+    assert weighted.slope == pytest.approx(repeated.slope, abs=1e-3)
+    assert weighted.thresholds == pytest.approx(repeated.thresholds, abs=1e-3)

@@ -32,3 +32,12 @@ def test_no_labels_leave_everything_as_it_is() -> None:
     found = fit_scaling(given[:0], np.zeros(0, np.int64))
     assert found.probabilities(given) == pytest.approx(np.exp(given))
     assert ScaledScores.from_arrays(found.arrays()).slope == found.slope
+
+
+def test_a_row_of_weight_two_counts_like_two_rows() -> None:
+    odds, labels = np.array([-1.0, 0.5, 2.0, 0.1]), np.array([0, 0, 1, 1])
+    weighted = fit_scaling(scores(odds), labels, np.array([1.0, 2, 1, 1]))
+    twice = np.array([0, 1, 1, 2, 3])
+    repeated = fit_scaling(scores(odds[twice]), labels[twice])
+    assert weighted.slope == pytest.approx(repeated.slope, abs=1e-4)
+    assert weighted.bias == pytest.approx(repeated.bias, abs=1e-4)

@@ -343,7 +343,7 @@ def test_a_parquet_file_that_is_no_predictions_table_is_refused(
 
 def test_predictions_are_in_the_order_of_the_texts_whatever_the_chunks() -> None:
     predictor = LengthPredictor()
-    texts = ["x" * (7 * row % 1301) for row in range(1301)]
+    texts = ["x" * (7 * row % 1301 + 1) for row in range(1301)]
     predictions = predict(predictor, texts)
     assert len(predictor.calls) > 1
     assert sum(predictor.calls) == 1301
@@ -375,10 +375,16 @@ def test_no_texts_give_a_table_without_rows() -> None:
     assert predictor.calls == []
 
 
-def test_empty_texts_are_texts() -> None:
-    predictions = predict(LengthPredictor(), ["", "", "long enough"])
-    assert predictions.predicted == ("negative", "negative", "positive")
-    assert predictions.tokens.tolist() == [0, 0, 11]
+def test_empty_texts_have_no_answer() -> None:
+    """They are not asked for, but keep their row; the others get what they get alone."""
+    predictor = LengthPredictor()
+    texts = ["", " \n", "long enough", "short"]
+    predictions = predict(predictor, texts)
+    assert predictions.predicted == (None, None, "positive", "negative")
+    assert predictions.tokens.tolist() == [0, 0, 11, 5]
+    assert np.isnan(predictions.probabilities[:2]).all()
+    assert predictor.calls == [2]
+    assert predict(LengthPredictor(), [""]).predicted == (None,)
 
 
 def test_ids_of_another_number_are_refused() -> None:

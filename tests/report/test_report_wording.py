@@ -115,6 +115,7 @@ def test_every_method_near_chance_is_named_also_where_the_best_is_good() -> None
     said = headline(reported({"good": good, "first": stuck(2), "second": stuck(1)}))
     assert "does not show that any method" not in said
     assert "first is near chance" in said
+    assert "after Holm's correction for 3 methods), nor its balanced" in said
     assert "second is near chance" in said
     assert "good is near chance" not in said
     many = headline(reported({"good": good, **{name: stuck(2) for name in "abcd"}}))
@@ -235,6 +236,22 @@ def test_tied_rows_are_told() -> None:
     assert wording.silences(report_of([method_report("prompt", table)], {"prompt": table})) == (
         "prompt gave its highest probability to several labels in 7 of 500 rows; such a row is "
         "answered with the first of them by name.",
+    )
+
+
+def test_a_label_that_occurs_and_is_never_answered_is_named() -> None:
+    """The accuracy of 0.49 does not show it; two labels are held against the majority instead."""
+    table = stuck(1)
+    assert wording.silences(reported({"prompt": table})) == (
+        "prompt never or hardly ever answers negative (0 of 40 rows) and positive (0 of 62 rows); "
+        "in brackets, how many of the rows of such a label it has right.",
+    )
+    assert not wording.silences(reported({"prompt": predictions(0.8, labels=("a", "b", "c"))}))
+    table.probabilities[:6] = 0.15, 0.15, 0.7
+    table.probabilities[6:11] = 0.7, 0.15, 0.15
+    assert wording.silences(reported({"prompt": table})) == (
+        "prompt never or hardly ever answers positive (0 of 62 rows); in brackets, how many of the "
+        "rows of such a label it has right.",
     )
 
 

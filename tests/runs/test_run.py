@@ -364,7 +364,7 @@ def test_a_label_that_training_never_saw_is_refused(opinions: Path, tmp_path: Pa
         SplitError,
         lambda: run_experiment(Experiment(data=source, methods={"baseline": {}}), tmp_path / "run"),
         "Expected training rows of every label, but only the test part has the label 'mixed'. "
-        "Add such rows or leave the label out.",
+        "Add such rows, or leave the label out with --drop-label.",
     )
     assert not (tmp_path / "run").exists()
 

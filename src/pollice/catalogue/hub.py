@@ -103,6 +103,23 @@ def check_blobs(snapshot: Path) -> None:
             )
 
 
+def read_card(path: Path) -> Mapping[str, Any]:
+    """Return what the head of a data set's README.md says; nothing where it has no sound head."""
+    try:
+        with path.open("rb") as file:
+            if file.read(3) != b"---" or path.stat().st_size > MEGABYTE:
+                return {}
+    except OSError:
+        return {}
+    from huggingface_hub import metadata_load  # imported here for the reason above
+
+    try:
+        return metadata_load(path) or {}
+    # A card is written by hand; what is wrong with it is no reason to refuse the data.
+    except Exception:
+        return {}
+
+
 def _hub_failure(kind: Kind, pinned: str, error: Exception) -> str:
     from huggingface_hub import errors
 

@@ -14,7 +14,7 @@ from pollice.cli.early_checks import check_checkpoint, check_source
 from pollice.cli.ending import stopped_after
 from pollice.cli.options import ABSTAIN, OUTPUT, RAW_CELLS, SET, reading
 from pollice.cli.progress_bars import waiting, working
-from pollice.cli.settings import options_of, read_options
+from pollice.cli.settings import options_of, read_fields, read_options
 from pollice.errors import counted
 
 if TYPE_CHECKING:
@@ -33,13 +33,14 @@ def predict(
 ) -> None:
     """Judge every text of FILE with a saved PREDICTOR, and write labels and probabilities.
 
-    If --abstain-below leaves a row without an answer, its label stays empty, and its
-    probabilities are written. A Parquet table holds only probabilities.
+    FILE is read as the texts that PREDICTOR learned from: the same column, cleaned alike. If
+    --abstain-below leaves a row without an answer, its label stays empty, and its probabilities
+    are written. An empty text has neither. A Parquet table holds only probabilities.
     """
-    from pollice.data.reading import read_texts
     from pollice.judging.metrics import abstain, check_threshold
     from pollice.predictions.files import check_output, check_room, write_predictions
     from pollice.predictions.predict import predict as predict_texts
+    from pollice.runs.new_texts import compare_known, read_new_texts
     from pollice.runs.predictors import load_predictor
     from pollice.system.folders import read_manifest, write_atomically
 
@@ -47,7 +48,8 @@ def predict(
     check_threshold(abstain_below)
     folder = _predictor_folder(predictor)
     read_manifest(folder)  # before the texts, which may be many: a wrong name is told at once
-    table = read_texts(file, read_options(given))
+    with working():
+        table = read_new_texts(folder, file, read_fields(given))
 
     def write(judged: "Predictions", path: Path) -> tuple[str | None, ...]:
         labels = abstain(judged, abstain_below).predicted
@@ -67,17 +69,21 @@ def predict(
         loaded = load_predictor(folder)
     check_room(output, table.ids, loaded.label_names)
     with working():
-        known = table.gold is not None and set(table.gold) <= set(loaded.label_names)
-        gold = [str(label) for label in table.gold or ()] if known else None
-        predictions = predict_texts(loaded, table.texts, ids=table.ids, gold=gold, if_stopped=keep)
+        predictions = predict_texts(
+            loaded, table.texts, ids=table.ids, gold=table.gold, if_stopped=keep
+        )
     labels = write(predictions, output)
     cut = predictions.cut_rows or 0
-    unsure = "" if abstain_below is None else f"{labels.count(None):,} left without a label, "
-    click.echo(
-        f"{counted(len(predictions), 'row')} judged, {unsure}{cut:,} of them cut to fit: {output}"
-    )
+    empty = sum(not text for text in table.texts)
+    left = labels.count(None) - empty
+    unsure = "" if abstain_below is None else f"{left:,} left without a label, "
+    judged = counted(len(predictions) - empty, "row")
+    click.echo(f"{judged} judged, {unsure}{cut:,} of them cut to fit: {output}")
     _say_unread(table.texts, predictions.tokens.tolist())
     _say_empty(table.texts)
+    compared = compare_known(predictions, labels)
+    if compared is not None:
+        click.echo(compared)
 
 
 def _say_unread(texts: Sequence[str], tokens: Sequence[int]) -> None:
@@ -85,17 +91,17 @@ def _say_unread(texts: Sequence[str], tokens: Sequence[int]) -> None:
     unread = sum(bool(text) and not known for text, known in zip(texts, tokens, strict=True))
     if unread:
         click.echo(
-            f"The predictor knows nothing of what is in {unread:,} of these texts, and answered "
-            "them as it would an empty text."
+            f"The predictor knows nothing of what is in {unread:,} of these texts: their labels "
+            "rest on nothing."
         )
 
 
 def _say_empty(texts: Sequence[str]) -> None:
-    """Warn of rows without a text: the output has a line for them all the same."""
+    """Warn of rows without a text: the output has a line for them, without a label."""
     empty = sum(not text for text in texts)
     if empty:
         rows = counted(empty, "row has", "rows have")
-        click.echo(f"Warning: {rows} no text: the label written there rests on nothing.")
+        click.echo(f"Warning: {rows} no text, so the label there is empty.")
 
 
 def _predictor_folder(folder: Path) -> Path:
@@ -146,8 +152,11 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     reading = read_options(given)
     column = given["known_text_column"] or reading.text_column
     known_reading = replace(reading, text_column=column)
-    known = read_dataset(given["known"], known_reading) if given["known"] else None
-    table = read_texts(file, replace(reading, label_column=None, label_names=None))
+    known = None
+    with working():
+        if given["known"]:
+            known = read_dataset(given["known"], known_reading, known=label_names)
+        table = read_texts(file, labelling.without_labels(reading))
     check_room(output, table.ids, label_names, table.texts)
     with working():
         labelled = labelling.label_texts(table, label_names, options, known)

@@ -50,10 +50,49 @@ def reading(command: Command) -> Command:
         [
             click.option("--text-column", help="The column of texts [default: found by name]."),
             click.option("--label-column", help="The column of labels [default: found by name]."),
-            click.option("--id-column", help="The column of ids [default: found, or row numbers]."),
-            click.option("--split-column", help="The column that says train, validation or test."),
+            click.option(
+                "--id-column", help="The column of ids, or none [default: found, or row numbers]."
+            ),
+            click.option(
+                "--split-column", help="The column that says train, validation or test, or none."
+            ),
             click.option("--label-names", help="Names of label codes: 0=negative,1=positive."),
-            click.option("--keep-html", is_flag=True, help="Keep HTML in the texts."),
+            click.option(
+                "--merge-labels",
+                type=click.Choice(["case"]),
+                help="Merge labels that differ only in case or blanks.",
+            ),
+            click.option(
+                "--rating-bins",
+                metavar="BINS",
+                help='Labels for ratings: "negative<3<=positive"; a bin named drop is left out.',
+            ),
+            click.option(
+                "--several-labels",
+                type=click.Choice(["drop", "keep"]),
+                help="Leave texts with several labels out, or take each such cell for one label.",
+            ),
+            click.option(
+                "--drop-label",
+                "drop_labels",
+                multiple=True,
+                metavar="LABEL",
+                help="Leave the rows of a label out; repeatable.",
+            ),
+            click.option(
+                "--drop-conflicts",
+                is_flag=True,
+                default=None,
+                help="Leave out texts that have rows of different labels.",
+            ),
+            click.option(
+                "--keep-html/--clean-html",
+                default=None,
+                help="Keep HTML in the texts [default: clean it, or as in training].",
+            ),
+            click.option("--column-names", help="Names for a CSV file without them: text,label."),
+            click.option("--encoding", help="Of text files, such as cp1252 [default: UTF-8]."),
+            click.option("--sheet", help="The sheet of a spreadsheet [default: first with rows]."),
         ]
     ):
         command = option(command)

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from pollice.data.reading import ReadOptions
 
 _SPLITTING = ("train_rows", "validation_rows", "test_rows", "balanced", "near_duplicates")
+_READ_AS_GIVEN = (
+    "text_column",
+    "label_column",
+    "id_column",
+    "split_column",
+    "merge_labels",
+    "rating_bins",
+    "several_labels",
+    "drop_conflicts",
+    "keep_html",
+    "encoding",
+    "sheet",
+)
 _USUAL_METHODS = ("baseline", "features", "finetune", "prompt")
 
 
@@ -155,13 +168,11 @@ def read_options(given: Mapping[str, Any]) -> "ReadOptions":
 
 def read_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that say how a source is read, without those not given."""
-    fields = {
-        key: given[key]
-        for key in ("text_column", "label_column", "id_column", "split_column")
-        if given[key] is not None
-    }
-    if given["keep_html"]:
-        fields["keep_html"] = True
+    fields = {key: given[key] for key in _READ_AS_GIVEN if given[key] is not None}
+    if given["drop_labels"]:
+        fields["drop_labels"] = tuple(given["drop_labels"])
+    if given["column_names"] is not None:
+        fields["column_names"] = tuple(name.strip() for name in given["column_names"].split(","))
     if given["label_names"] is not None:
         fields["label_names"] = _label_names(given["label_names"])
     return fields

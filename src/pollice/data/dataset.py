@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pollice.data.columns import ReadOptions
 from pollice.errors import DataError, counted
 
 
@@ -29,6 +30,10 @@ class Dataset:
     """Rows left out when reading, by reason."""
     weights: tuple[float, ...] | None = None
     """How much each row counts in fitting, for methods that can tell; None: all alike."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What was decided in reading and a person should know, one sentence each."""
+    reading: ReadOptions | None = field(default=None, compare=False)
+    """How the source was read, with the columns that were found; None: not from a source."""
 
     def __post_init__(self) -> None:
         rows = len(self.ids)
@@ -71,6 +76,8 @@ class TextTable:
     texts: tuple[str, ...]
     gold: tuple[str | None, ...] | None
     """The true labels; None where a row, or the whole source, has none."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What was decided in reading and a person should know, one sentence each."""
 
     def __len__(self) -> int:
         return len(self.ids)

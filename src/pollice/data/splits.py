@@ -208,7 +208,7 @@ def _given_parts(dataset: Dataset, test: Dataset | None) -> dict[Side, list[int]
         found = ", ".join(side for side in SIDES if parts[side])
         raise SplitError(
             f"Expected training rows, but the source has only the parts {found or 'of no rows'}. "
-            "Name a source with a train part, or read it without its split column."
+            "Name a source with a train part, or read it without its parts: --split-column none."
         )
     if test is not None:
         parts["test"] = list(range(len(dataset), len(dataset) + len(test)))
@@ -237,14 +237,14 @@ def _check_seen(
         raise SplitError(
             f"Expected training rows of every label, but all {before[label]} of the label "
             f"{label!r} were left out, as the test or validation part has their texts. "
-            "Add other rows of it or leave the label out."
+            "Add other rows of it, or leave the label out with --drop-label."
         )
     for side in ("test", "validation"):
         unseen = sorted({labels[row] for row in sides[side]} - known)
         if unseen:
             raise SplitError(
                 f"Expected training rows of every label, but only the {side} part has the label "
-                f"{unseen[0]!r}. Add such rows or leave the label out."
+                f"{unseen[0]!r}. Add such rows, or leave the label out with --drop-label."
                 f"{did_you_mean(unseen[0], sorted(known))}"
             )
 
@@ -273,6 +273,5 @@ def _check_every_label(
         raise SplitError(
             f"Expected rows of every label on every side, but the {counted(rows, 'row')} of the "
             f"label {label!r}{f' ({why})' if why else ''} {'gives' if rows == 1 else 'give'} "
-            f"{found}. "
-            "Add rows of it or leave the label out."
+            f"{found}. Add rows of it, or leave the label out with --drop-label."
         )

@@ -6,44 +6,88 @@ Knows nothing about texts, labels or data sets.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from pollice.data.formats.columns import Choose, Columns
+from pollice.data.formats import suffixes
+from pollice.data.formats.arrow import read_arrow
+from pollice.data.formats.columns import USUAL_TEXT, Choose, Columns, TextOptions
+from pollice.data.formats.fasttext import read_fasttext
+from pollice.data.formats.frames import read_frame
+from pollice.data.formats.json_document import begins_as_array, read_json
 from pollice.data.formats.json_lines import read_json_lines
-from pollice.data.formats.lines import COMPRESSED_SUFFIXES
+from pollice.data.formats.lines import check_is_file
 from pollice.data.formats.parquet import read_parquet
 from pollice.data.formats.separated import read_separated
+from pollice.data.formats.spreadsheets import read_spreadsheet
+from pollice.data.formats.zipped import find_member
 from pollice.errors import DataError
 from pollice.predictions.cells import may_be_disarmed, rearm
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+TABLE_SUFFIXES = suffixes.TABLES
 
 
 def table_suffix(path: Path) -> str:
-    """Return the format in a file's name, such as ``".csv"``, without the compression."""
-    name = path.name.lower()
-    for suffix in COMPRESSED_SUFFIXES:
-        name = name.removesuffix(suffix)
-    return Path(name).suffix
+    """Return the format in a file's name, such as ``".csv"``, without the compression.
+
+    Raises:
+        DataError: a zip file holds no table or several.
+    """
+    suffix = suffixes.plain_suffix(path.name)
+    return Path(find_member(path).filename.lower()).suffix if suffix == suffixes.ZIP else suffix
 
 
-def read_columns(path: Path, choose: Choose) -> Columns:
-    """Read the columns that ``choose`` picks.
+def read_columns(
+    path: Path, choose: Choose, text: TextOptions = USUAL_TEXT, *, sheet: str | None = None
+) -> Columns:
+    """Read the columns that ``choose`` picks; ``sheet`` is for files that have several.
 
     Raises:
         DataError: the file is empty, damaged, of an unknown format or not in UTF-8, with the line.
     """
+    check_is_file(path)
     suffix = table_suffix(path)
-    if suffix not in TABLE_SUFFIXES:
+    if suffix not in (*suffixes.TABLES, suffixes.LINES):
         raise DataError(
-            f"Expected a file that ends in {', '.join(TABLE_SUFFIXES)}, alone or with .gz or .bz2, "
-            f"but found {path}. Convert it or rename it to what it is."
+            f"Expected a file that ends in {', '.join(suffixes.TABLES)} or .txt, alone or with "
+            f".gz, .bz2, .xz, .zst or .zip, but found {path}. Convert it, or rename it to what it "
+            "is."
+        )
+    return _with_rows(path, _read(path, suffix, choose, text, sheet))
+
+
+def read_table_in_memory(table: Any, choose: Choose) -> Columns:
+    """Read the columns that ``choose`` picks from a table of pandas, polars, Arrow or datasets.
+
+    Raises:
+        DataError: it is no such table, or has no rows.
+    """
+    columns = read_frame(table, choose)
+    return _with_rows(columns.path, columns)
+
+
+def _read(path: Path, suffix: str, choose: Choose, text: TextOptions, sheet: str | None) -> Columns:
+    if suffix in suffixes.SPREADSHEETS:
+        return read_spreadsheet(path, choose, sheet)
+    if sheet is not None:
+        raise DataError(
+            f"Expected a spreadsheet that has the sheet {sheet!r}, but {path} has no sheets. "
+            "Leave the sheet out, or name an .xlsx, .xls or .ods file."
         )
     if suffix == ".parquet":
-        columns = read_parquet(path, choose)
-    elif suffix in (".csv", ".tsv"):
-        columns = _read_cells(path, choose, "," if suffix == ".csv" else "\t")
-    else:
-        columns = read_json_lines(path, choose)
+        return read_parquet(path, choose)
+    if suffix in suffixes.ARROW:
+        return read_arrow(path, choose)
+    if suffix in suffixes.SEPARATED:
+        return _read_cells(path, choose, text, "," if suffix == ".csv" else "\t")
+    if suffix in (*suffixes.FASTTEXT, suffixes.LINES):
+        return read_fasttext(path, choose, text)
+    # Many give an array the ending of lines, and lines the ending of an array.
+    if suffix == ".json" or begins_as_array(path):
+        return read_json(path, choose, text)
+    return read_json_lines(path, choose, text)
+
+
+def _with_rows(path: Path, columns: Columns) -> Columns:
     if not len(columns):
         raise DataError(
             f"Expected rows below the names of the columns, but {path} has none. "
@@ -52,7 +96,7 @@ def read_columns(path: Path, choose: Choose) -> Columns:
     return columns
 
 
-def _read_cells(path: Path, choose: Choose, usual: str) -> Columns:
+def _read_cells(path: Path, choose: Choose, text: TextOptions, usual: str) -> Columns:
     """Read CSV or TSV; in a table that pollice wrote, formulas lose the apostrophe before them."""
     names: list[str] = []
 
@@ -60,7 +104,7 @@ def _read_cells(path: Path, choose: Choose, usual: str) -> Columns:
         names.extend(found)
         return choose(found)
 
-    columns = read_separated(path, note_and_choose, usual)
+    columns = read_separated(path, note_and_choose, text, usual)
     if not may_be_disarmed(names):
         return columns
     return replace(

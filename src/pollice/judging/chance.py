@@ -30,7 +30,7 @@ def compare_with_majority(runs: Mapping[str, Predictions]) -> tuple[AgainstMajor
 
 def _gold(run: Predictions) -> NDArray[np.int64]:
     columns = {name: column for column, name in enumerate(run.label_names)}
-    return np.array([columns[label] for label in run.gold or ()], np.int64)
+    return np.array([columns[str(label)] for label in run.gold or ()], np.int64)
 
 
 def _discordance(run: Predictions) -> Discordance:

@@ -38,6 +38,7 @@ def compare(
     """
     if not runs:
         raise PredictionsError("Expected at least one run to compare, but there is none. Name one.")
+    runs = {name: run.labelled for name, run in runs.items()}
     # All before any is aligned: with a repeated id, aligning would silently keep the last row.
     for name, run in runs.items():
         _check(name, run)
@@ -130,7 +131,7 @@ def _right(run: Predictions) -> BoolArray:
 def _log_loss(run: Predictions) -> float:
     """Of the answered rows; infinite without one. It breaks ties of accuracy, and no more."""
     columns = {name: column for column, name in enumerate(run.label_names)}
-    gold = np.array([columns[label] for label in run.gold or ()])
+    gold = np.array([columns[str(label)] for label in run.gold or ()])
     given = run.probabilities[np.arange(len(run)), gold]
     given = given[np.isfinite(run.probabilities).all(axis=1)]
     epsilon = np.finfo(np.float64).eps

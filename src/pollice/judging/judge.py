@@ -67,10 +67,12 @@ def judge_tables(paths: Mapping[str, Path], options: JudgingOptions) -> Report:
         PredictionsError: a table cannot be read, or the tables hold different rows.
         OptionError: ``options.abstain_below`` is not in [0, 1).
     """
-    runs = {name: Predictions.read(path) for name, path in paths.items()}
+    tables = {name: Predictions.read(path) for name, path in paths.items()}
+    runs = {name: table.labelled for name, table in tables.items()}
     evaluations = {name: _evaluate(run, options) for name, run in runs.items()}
     comparison = _compare(runs, options)
     first = next(iter(evaluations.values()))
+    unlabelled = max(len(table) - len(runs[name]) for name, table in tables.items())
     unknown = Cost(
         fit_seconds=math.nan,
         predict_seconds=math.nan,
@@ -90,7 +92,7 @@ def judge_tables(paths: Mapping[str, Path], options: JudgingOptions) -> Report:
             exact_duplicates=None,
             near_duplicates=None,
             leaked_rows_removed=None,
-            dropped={},
+            dropped={"no label": unlabelled} if unlabelled else {},
         ),
         methods=tuple(
             MethodReport(
@@ -179,7 +181,7 @@ def _mistakes(run: Predictions, texts: Mapping[str, str]) -> tuple[Mistake, ...]
         Mistake(
             id=row_id,
             text=texts[row_id],
-            gold=gold,
+            gold=str(gold),
             predicted=predicted,
             probability=float(np.max(probabilities)),
         )

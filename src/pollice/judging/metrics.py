@@ -125,7 +125,7 @@ def evaluate(
     scale: tuple[str, ...] | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge a table against its gold labels.
+    """Judge a table against its gold labels; rows without one are not counted.
 
     Args:
         predictions: The table.
@@ -138,6 +138,7 @@ def evaluate(
             neither probabilities nor NaN, or a scale that does not name each label once.
         OptionError: ``abstain_below`` is not in [0, 1).
     """
+    predictions = predictions.labelled
     gold = _gold(predictions)
     scored = _scored(predictions)
     answered = scored & ~_unsure(predictions, abstain_below)
@@ -156,8 +157,7 @@ def evaluate(
     return Evaluation(
         label_names=predictions.label_names,
         rows=len(gold),
-        accuracy=float(right.mean()),
-        accuracy_interval=wilson_interval(int(right.sum()), len(gold)),
+        **_judge_answers(right, answered),
         per_label=per_label,
         macro_f1=float(np.mean([label.f1 for label in per_label.values()])),
         balanced_accuracy=balanced,
@@ -167,11 +167,6 @@ def evaluate(
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         scored_rows=int(scored.sum()),
         tied_rows=int((predictions.tied & answered).sum()),
-        coverage=float(answered.mean()),
-        answered_accuracy=_share(right, answered),
-        answered_accuracy_interval=(
-            wilson_interval(int(right.sum()), int(answered.sum())) if answered.any() else None
-        ),
         abstain_below=abstain_below,
         **_judge_cut_rows(predictions, right),
         majority_label=predictions.label_names[majority],
@@ -182,6 +177,20 @@ def evaluate(
             else None
         ),
     )
+
+
+def _judge_answers(right: NDArray[np.bool_], answered: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the figures of all rows, and of those that have an answer."""
+    hits = int(right.sum())
+    return {
+        "accuracy": float(right.mean()),
+        "accuracy_interval": wilson_interval(hits, len(right)),
+        "coverage": float(answered.mean()),
+        "answered_accuracy": _share(right, answered),
+        "answered_accuracy_interval": (
+            wilson_interval(hits, int(answered.sum())) if answered.any() else None
+        ),
+    }
 
 
 def _judge_probabilities(
@@ -281,7 +290,7 @@ def _gold(predictions: Predictions) -> IntArray:
             "no probability column. Write the labels and the columns with the same names."
         )
     return np.fromiter(
-        (columns[label] for label in predictions.gold), np.int64, count=len(predictions)
+        (columns[str(label)] for label in predictions.gold), np.int64, count=len(predictions)
     )
 
 

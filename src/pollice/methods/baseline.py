@@ -35,8 +35,7 @@ _CONTENT, _ARRAYS = "vocabulary.json", "head.safetensors"
 _PER_BLOCK = ("importance", "weight")
 """The arrays of each view, by number."""
 
-# Of a plan of memory. Numbers of n-grams are from IMDB and Rotten Tomatoes; bytes are reckoned
-# from the arrays that are held at once, and not yet compared with measured peaks.
+# Of a plan of memory, from IMDB and Rotten Tomatoes: 400 to 12,000 rows (docs/memory.md).
 _CHARACTERS_PER_WORD = 4.9  # signs count as words
 _DIFFERENT_WORDS = 0.75  # the exponent of Heaps' law
 _DIFFERENT_PAIRS = 12.3  # as many as there are different words
@@ -45,7 +44,7 @@ _DIFFERENT_CHARACTERS = (125.0, 0.485)  # n-grams of them, by Heaps' law
 _SEEN_ONCE = 1_000_000  # words of English: of more, 97 % are in several texts
 _FEATURE_BYTES = 250  # a number in each of the 25 vectors of L-BFGS, and its name
 _COLUMN_BYTES = 60  # for each label: a weight for each strength that is tried
-_WORD_BYTES = 120  # a word or sign while n-grams are counted, and its entries of the features
+_WORD_BYTES = 60  # a word or sign while n-grams are counted, and its entries of the features
 _CHARACTER_BYTES = 90  # a character, likewise
 
 

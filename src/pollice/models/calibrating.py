@@ -4,7 +4,7 @@ Knows nothing about models: what scores the labels is a function.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +30,9 @@ from pollice.models.doubts import Leaning, doubts_of_answers
 from pollice.models.drawn_rows import DrawnRows
 from pollice.models.ladder import Choice, Learn, choose_step, codes_of
 from pollice.models.linear_head import fit_head
+from pollice.models.opinion_direction import OpinionDirection, find_direction
 from pollice.models.ordered_steps import default_steps, fit_steps
+from pollice.models.row_weights import weights_of
 from pollice.models.scaled_scores import fit_scaling
 from pollice.models.shares import all_shares, biases_for
 from pollice.system.progress import in_chunks, stage
@@ -75,18 +77,22 @@ def calibrate(
     # A last axis of length 0 says that no hidden states were kept: nothing can be probed.
     if not labelled.hidden.shape[-1]:
         learned.pop("probe", None)
+    base: Step = "batch" if free.shift is not None else "raw"
+    present = free.probabilities(labelled)[base]
+    rows = _LabelledRows(
+        scores=labelled,
+        codes=codes,
+        weights=weights_of(present, free.probabilities(unlabelled)[base]),
+        label_names=label_names,
+    )
     # Learned on all labelled rows; the cross-validation below only chooses, and learns anew.
     everything = free
     for learn in learned.values():
-        everything = learn(everything, labelled, codes, label_names)
-    base: Step = "batch" if free.shift is not None else "raw"
+        everything = learn(everything, rows)
     choice = Choice(step=step, reason="")
     if step == "auto":
-        choice = choose_step(
-            (base, free.probabilities(labelled)[base]),
-            {name: _judge_others(name, free, labelled, codes, label_names) for name in learned},
-            codes,
-        )
+        later = {name: _judge_others(name, free, rows) for name in learned}
+        choice = choose_step((base, present), later, codes, weights=rows.weights)
     chosen: Any = choice.step
     done = replace(everything, step=chosen, reason=choice.reason, labels=len(labels), texts=texts)
     if known.prior:
@@ -121,7 +127,7 @@ def _calibrate_freely(
 ) -> tuple[Calibration, float | None]:
     """Return what needs no labels, and how far the texts lean to the bad pole, see `Centre`."""
     log_probabilities, flipped = unlabelled.log_probabilities, False
-    reference, unit, steps = None, 1.0, None
+    reference, direction, unit, steps = None, None, 1.0, None
     if known.scale is not None:
         flipped = len(label_names) == 2 and known.scale.names[0] == label_names[1]
         if references is not None:
@@ -129,6 +135,10 @@ def _calibrate_freely(
         if len(label_names) > 2:
             steps = default_steps(known.scale, label_names)
     if len(log_probabilities) >= BATCH_TEXTS:
+        if reference is not None and references is not None:
+            direction = _find_direction(references, unlabelled, flipped)
+        if direction is not None:
+            log_probabilities = direction.mixed(log_probabilities, unlabelled.hidden)
         centre = find_centre(_flipped(log_probabilities, flipped), reference)
     elif reference is not None and references is not None:
         # As many bad as good sentences: their mean is balanced. Flipped, as it is flipped back.
@@ -139,6 +149,7 @@ def _calibrate_freely(
         unit = find_unit(log_probabilities - centre.shift, reference)
     calibration = Calibration(
         shift=_flipped(centre.shift, flipped),
+        direction=direction,
         rarer=centre.rarer,
         moved=centre.moved,
         steps=steps,
@@ -147,24 +158,52 @@ def _calibrate_freely(
     return calibration, centre.lean
 
 
+def _find_direction(
+    references: LabelScores, unlabelled: LabelScores, flipped: bool
+) -> OpinionDirection | None:
+    log_probabilities = _flipped(unlabelled.log_probabilities, flipped)
+    found = find_direction(references.hidden, log_probabilities, unlabelled.hidden)
+    return found.turned() if found is not None and flipped else found
+
+
 def _flipped(table: FloatArray, flipped: bool) -> FloatArray:
     return np.ascontiguousarray(table[..., ::-1]) if flipped else table
 
 
-def _learn_platt(
-    known: Calibration, scores: LabelScores, codes: NDArray[np.int64], label_names: Sequence[str]
-) -> Calibration:
-    compared = known.compared(scores)
+@dataclass(frozen=True, kw_only=True)
+class _LabelledRows:
+    """What the later steps are learned from."""
+
+    scores: LabelScores
+    codes: NDArray[np.int64]
+    """The column of each row's label, ``(rows,)``."""
+    weights: FloatArray
+    """How often each row counts, ``(rows,)``."""
+    label_names: Sequence[str]
+
+    def take(self, rows: NDArray[np.int64]) -> "_LabelledRows":
+        return replace(
+            self,
+            scores=self.scores.take(rows),
+            codes=self.codes[rows],
+            weights=self.weights[rows],
+        )
+
+
+def _learn_platt(known: Calibration, rows: _LabelledRows) -> Calibration:
+    compared = known.compared(rows.scores)
     if known.steps is not None:
-        return replace(known, fitted=fit_steps(known.steps, compared, codes))
-    return replace(known, fitted=fit_scaling(compared, codes))
+        fitted = fit_steps(known.steps, compared, rows.codes, rows.weights)
+        return replace(known, fitted=fitted)
+    centred = known.shift is not None
+    fitted_scaling = fit_scaling(compared, rows.codes, rows.weights, centred=centred)
+    return replace(known, fitted=fitted_scaling)
 
 
-def _learn_probe(
-    known: Calibration, scores: LabelScores, codes: NDArray[np.int64], label_names: Sequence[str]
-) -> Calibration:
-    labels = [label_names[code] for code in codes]
-    head = fit_head(hidden_states(scores), labels, label_names)
+def _learn_probe(known: Calibration, rows: _LabelledRows) -> Calibration:
+    # Without the weights: they decide whether the probe is taken, not what it learns.
+    labels = [rows.label_names[code] for code in rows.codes]
+    head = fit_head(hidden_states(rows.scores), labels, rows.label_names)
     return replace(known, heads={**known.heads, "probe": head})
 
 
@@ -172,19 +211,13 @@ _LEARN = {"platt": _learn_platt, "probe": _learn_probe}
 _NEEDED = {"platt": PLATT_LABELS, "probe": PROBE_LABELS}
 
 
-def _judge_others(
-    step: str,
-    free: Calibration,
-    labelled: LabelScores,
-    codes: NDArray[np.int64],
-    label_names: Sequence[str],
-) -> Learn:
+def _judge_others(step: str, free: Calibration, rows: _LabelledRows) -> Learn:
     """Return what learns a step on some of the labelled rows and judges others."""
 
     def judged(train: NDArray[np.int64], others: NDArray[np.int64]) -> FloatArray:
         # From `free`: what all labelled rows taught would include the rows that are judged here.
-        learned = _LEARN[step](free, labelled.take(train), codes[train], label_names)
-        return learned.probabilities(labelled.take(others))[step]
+        learned = _LEARN[step](free, rows.take(train))
+        return learned.probabilities(rows.scores.take(others))[step]
 
     return judged
 

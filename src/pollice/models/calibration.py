@@ -16,6 +16,7 @@ from scipy.special import log_softmax, softmax
 
 from pollice.data.scales import Scale
 from pollice.models.linear_head import LinearHead
+from pollice.models.opinion_direction import OpinionDirection
 from pollice.models.ordered_steps import OrderedSteps
 from pollice.models.scaled_scores import ScaledScores
 from pollice.models.shares import with_bias
@@ -30,7 +31,7 @@ FloatArray = NDArray[np.float64]
 _ARRAYS = "calibration.safetensors"
 _SETTINGS = "calibration.json"
 _PLAIN = ("step", "labels", "texts", "rarer", "moved", "unit", "reason", "warnings", "purpose")
-_LEARNED = ("shift", "platt", "probe", "steps", "fitted", "bias")
+_LEARNED = ("shift", "platt", "probe", "steps", "fitted", "bias", "direction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,8 @@ class Calibration:
     """The step that makes the predictor's own probabilities; the others are variants."""
     shift: FloatArray | None = None
     """``(questions, labels)``: batch calibration (arXiv 2309.17249), from unlabelled texts."""
+    direction: OpinionDirection | None = None
+    """What hidden states add to the log-odds of two poles, before they are shifted."""
     rarer: float | None = None
     """The share of the rarer of two groups of texts, where the shift is the middle of both."""
     moved: float = 0.0
@@ -107,6 +110,11 @@ class Calibration:
             "calibration_texts": self.texts,
             **({} if self.rarer is None else {"calibration_rarer_share": round(self.rarer, 3)}),
             **({} if not self.moved else {"calibration_moved": round(self.moved, 3)}),
+            **(
+                {}
+                if self.direction is None
+                else {"opinion_direction_agreement": round(self.direction.agreement, 3)}
+            ),
             **({"calibration_reason": self.reason} if self.reason else {}),
             **({"thresholds": asked.said()} if isinstance(asked, OrderedSteps) else {}),
             **({"asked_for": self.purpose} if self.purpose else {}),
@@ -122,10 +130,9 @@ class Calibration:
         }
 
     def _unbiased(self, scores: LabelScores) -> dict[str, FloatArray]:
-        log_probabilities = scores.log_probabilities
-        steps = {"raw": self._judged(log_probabilities)}
+        steps = {"raw": self._judged(scores.log_probabilities)}
         if self.shift is not None:
-            steps["batch"] = self._judged(log_probabilities - self.shift)
+            steps["batch"] = self._judged(self._mixed(scores) - self.shift)
         if self.fitted is not None:
             steps["platt"] = self.fitted.probabilities(self.compared(scores))
         for name, head in self.heads.items():
@@ -134,6 +141,11 @@ class Calibration:
             steps[name] = head.predict_proba(_FEATURES[name](scores))
         return steps
 
+    def _mixed(self, scores: LabelScores) -> FloatArray:
+        if self.direction is None or not scores.hidden.shape[-1]:
+            return scores.log_probabilities
+        return self.direction.mixed(scores.log_probabilities, scores.hidden)
+
     def _judged(self, log_probabilities: FloatArray) -> FloatArray:
         if self.steps is None:
             return _averaged(log_probabilities)
@@ -141,7 +153,7 @@ class Calibration:
 
     def compared(self, scores: LabelScores) -> FloatArray:
         """Return what ``platt`` learns from: ``(texts,)`` of a scale, else ``(texts, labels)``."""
-        shifted = scores.log_probabilities
+        shifted = self._mixed(scores)
         if self.shift is not None:
             shifted = shifted - self.shift
         if self.steps is not None:
@@ -171,6 +183,7 @@ class Calibration:
             **{name: head.arrays() for name, head in self.heads.items()},
             **({} if self.steps is None else {"steps": self.steps.arrays()}),
             **({} if self.fitted is None else {"fitted": self.fitted.arrays()}),
+            **({} if self.direction is None else {"direction": self.direction.arrays()}),
             **({} if not self.biases else {"bias": self.biases}),
         }
         arrays = {
@@ -201,6 +214,9 @@ class Calibration:
             heads={name: LinearHead.from_arrays(arrays) for name, arrays in heads.items()},
             steps=OrderedSteps.from_arrays(parts["steps"]) if parts["steps"] else None,
             fitted=_read_fitted(parts["fitted"]),
+            direction=(
+                OpinionDirection.from_arrays(parts["direction"]) if parts["direction"] else None
+            ),
             biases=parts["bias"],
             **content,
         )

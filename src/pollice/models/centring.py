@@ -181,7 +181,7 @@ def find_unit(shifted: FloatArray, reference: Reference | None) -> float:
         shifted: Log-probabilities less the shift, ``(texts, questions, 2)``.
         reference: What the reference sentences show; None: the texts' own spread is the unit.
     """
-    spread = float(np.diff(shifted, axis=2).mean(axis=1).std())
     if reference is not None:
         return reference.reach / _USUAL_REACH
+    spread = float(np.diff(shifted, axis=2).mean(axis=1).std())
     return spread / _USUAL_SPREAD if spread > 0 else 1.0

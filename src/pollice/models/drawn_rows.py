@@ -50,8 +50,8 @@ def _balanced(order: Sequence[int], train: Dataset, rows: int) -> list[int]:
     for row in order:
         waiting[train.labels[row]].append(row)
     taken: list[int] = []
-    # Ends only if `order` has so many rows: the caller must not ask for more.
-    while len(taken) < rows:
+    # All of `order` where it has fewer rows than are asked for.
+    while len(taken) < min(rows, len(order)):
         for queue in waiting.values():
             if queue and len(taken) < rows:
                 taken.append(queue.pop(0))

@@ -86,14 +86,21 @@ def default_steps(scale: Scale, label_names: Sequence[str]) -> OrderedSteps:
     )
 
 
-def fit_steps(defaults: OrderedSteps, score: FloatArray, labels: NDArray[np.int64]) -> OrderedSteps:
+def fit_steps(
+    defaults: OrderedSteps,
+    score: FloatArray,
+    labels: NDArray[np.int64],
+    weights: FloatArray | None = None,
+) -> OrderedSteps:
     """Return the steps that are most probable given labelled scores and a prior on the defaults.
 
     Args:
         defaults: Where the thresholds lie without labels.
         score: ``(texts,)``.
         labels: ``(texts,)``, as columns of the labels.
+        weights: How often each text counts, ``(texts,)``; None: once.
     """
+    counts = np.ones(len(labels)) if weights is None else weights
     # The inverse permutation: `columns` gives the column of each step.
     step_of = np.argsort(defaults.columns)
     steps = step_of[labels]
@@ -115,7 +122,8 @@ def fit_steps(defaults: OrderedSteps, score: FloatArray, labels: NDArray[np.int6
 
     def loss(changes: FloatArray) -> float:
         found = _step_probabilities(*moved(changes), score)[np.arange(len(steps)), steps]
-        return float(-np.log(found + _LEAST).sum() + 0.5 * ((changes / spreads) ** 2).sum())
+        surprise = -(counts * np.log(found + _LEAST)).sum()
+        return float(surprise + 0.5 * ((changes / spreads) ** 2).sum())
 
     best: Any = minimize(loss, np.zeros(2 + len(gaps)), method="L-BFGS-B")
     slope, thresholds = moved(best.x)

@@ -24,10 +24,6 @@ SUM_TOLERANCE = 1e-3
 _TOKENS = "Write how many tokens each text has, or leave the column out."
 _CUT = "Write whether each text was cut, or leave the column out."
 _NORMALISE = "Normalise each row, or leave it empty where there is no answer."
-_GIVE = {
-    "id": "Give every row an id.",
-    "gold": "Leave the column out where labels are not known.",
-}
 _WHAT = {"id": "an id", "gold": "a gold label"}
 
 
@@ -52,7 +48,18 @@ class ForeignColumns:
             )
 
     def names(self, column: str) -> tuple[str, ...]:
-        """Return the ids or the gold labels as text."""
+        """Return the ids as text; every row must have one."""
+        found = self.optional_names(column)
+        for row, value in enumerate(found, start=1):
+            if value is None:
+                raise PredictionsError(
+                    f"Expected {_WHAT[column]} in every row of {self.path}, but row {row} has "
+                    "none. Give every row an id."
+                )
+        return tuple(value for value in found if value is not None)
+
+    def optional_names(self, column: str) -> tuple[str | None, ...]:
+        """Return the ids or the gold labels as text; None for a row without one."""
         found, what = self.table[column], _WHAT[column]
         kind = _value_type(found.type)
         if pa.types.is_nested(kind) or _is_binary(kind):
@@ -67,13 +74,8 @@ class ForeignColumns:
                 f"Expected UTF-8 in the column {column} of {self.path}, but found the byte "
                 f"0x{error.object[error.start]:02x}. Write {what} as UTF-8 text in each row."
             ) from error
-        for row, value in enumerate(values, start=1):
-            if value is None or value != value:  # NaN is the one value that differs from itself
-                raise PredictionsError(
-                    f"Expected {what} in every row of {self.path}, but row {row} has none. "
-                    f"{_GIVE[column]}"
-                )
-        return tuple(_text(value) for value in values)
+        # NaN is the one value that differs from itself
+        return tuple(None if value is None or value != value else _text(value) for value in values)
 
     def probabilities(self, prefix: str, label_names: tuple[str, ...]) -> FloatArray:
         """Return probabilities ``(rows, labels)``; a row without any is NaN."""

@@ -5,7 +5,7 @@ Knows nothing about models, and nothing about metrics.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,8 +28,8 @@ class Predictions:
     label_names: tuple[str, ...]
     probabilities: FloatArray
     """``(texts, labels)``."""
-    gold: tuple[str, ...] | None = None
-    """The true labels, where they are known."""
+    gold: tuple[str | None, ...] | None = None
+    """The true labels; None for the rows, or for the whole table, where they are not known."""
     tokens: NDArray[np.int64]
     truncated: NDArray[np.bool_] | None
     """Whether a text was too long to be read whole; None where that is not known."""
@@ -96,6 +96,24 @@ class Predictions:
     def _has_answer(self) -> NDArray[np.bool_]:
         return np.asarray(np.isfinite(self.probabilities).all(axis=1), np.bool_)
 
+    @property
+    def labelled(self) -> "Predictions":
+        """The rows whose true label is known; the whole table if that is so of all or none."""
+        known = [row for row, label in enumerate(self.gold or ()) if label is not None]
+        if self.gold is None or len(known) == len(self):
+            return self
+        if not known:
+            return replace(self, gold=None)
+        return Predictions(
+            ids=tuple(self.ids[row] for row in known),
+            label_names=self.label_names,
+            probabilities=self.probabilities[known],
+            gold=tuple(self.gold[row] for row in known),
+            tokens=self.tokens[known],
+            truncated=None if self.truncated is None else self.truncated[known],
+            variants={name: table[known] for name, table in self.variants.items()},
+        )
+
     def variant(self, name: str) -> "Predictions":
         """Return the same table with the probabilities of a variant."""
         return Predictions(
@@ -149,7 +167,7 @@ class Predictions:
             ids=found.names("id"),
             label_names=names,
             probabilities=found.probabilities("", names),
-            gold=found.names("gold") if "gold" in table.column_names else None,
+            gold=found.optional_names("gold") if "gold" in table.column_names else None,
             tokens=found.tokens(),
             truncated=found.truncated(),
             variants={

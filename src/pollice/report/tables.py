@@ -252,6 +252,10 @@ def _duplicates(data: DataReport) -> str:
     return "; ".join(facts)
 
 
+def _rows(number: int | None) -> str:
+    return f"{wording.UNKNOWN} rows" if number is None else counted(number, "row", "rows")
+
+
 def _repeated(data: DataReport) -> str:
     """Name the commonest texts, each with its rows and their labels."""
     named = []

@@ -25,7 +25,7 @@ def show(report: Report, console: Console) -> None:
     _say(
         console,
         f"{data.source}: {tables.split_rows(data)}, seed {report.seed}"
-        f"{copies if data.copies_left_out else ''}",
+        f"{f'; {copies} left out' if data.copies_left_out else ''}",
     )
     _table(console, tables.results_table(report))
     for note in tables.results_notes(report):

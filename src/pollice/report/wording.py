@@ -17,6 +17,7 @@ NOTHING = "\N{EN DASH}"
 UNKNOWN = "unknown"
 _FIGURES_FOR = 3  # more methods than this in one sentence are named without their figures
 _ONE_ANSWER = 0.9  # a share of the rows above it is nearly all
+_HARDLY = 0.1  # so many answers for each row of a label, or fewer, are hardly any
 _MOST_DECIMALS = 6
 
 VERDICTS: Mapping[str, str] = {
@@ -166,7 +167,7 @@ def _unread(report: Report) -> list[str]:
     """Name every method that knew nothing of some test texts."""
     return [
         f"{method.name} knows nothing of what is in {count(unread)} of "
-        f"{count(method.evaluation.rows)} test texts, and answered them as it would an empty text."
+        f"{count(method.evaluation.rows)} test texts: their labels rest on nothing."
         for method in report.ranked
         if (unread := method.evaluation.unread_rows)
     ]
@@ -265,6 +266,7 @@ def _near_chance(report: Report) -> list[str]:
     chance = [each for each in ranked if not (each.beats_majority or each.beats_guessing)]
     inaccurate = [each for each in ranked if each.beats_guessing and not each.beats_majority]
     uneven = [each for each in ranked if each.beats_majority and not each.beats_guessing]
+    family = len(found)
     sentences = []
     if len(chance) > _FIGURES_FOR:
         names = listed(each.pair.a for each in chance)
@@ -273,9 +275,9 @@ def _near_chance(report: Report) -> list[str]:
             f"{chance[0].label}, nor better than guessing in balanced accuracy."
         )
     else:
-        sentences += [_chance_sentence(each) for each in chance]
+        sentences += [_chance_sentence(each, family) for each in chance]
     if inaccurate:
-        names = listed(f"{each.pair.a} ({_lead(each)})" for each in inaccurate)
+        names = listed(f"{each.pair.a} ({_lead(each, family)})" for each in inaccurate)
         sentences.append(
             f"Better than guessing in balanced accuracy, but not more accurate than always "
             f"answering {inaccurate[0].label}: {names}."
@@ -289,11 +291,11 @@ def _near_chance(report: Report) -> list[str]:
     return sentences
 
 
-def _chance_sentence(against: AgainstMajority) -> str:
+def _chance_sentence(against: AgainstMajority, family: int) -> str:
     sentence = (
         f"{against.pair.a} is near chance: its accuracy of {share(against.accuracy)} is not above "
         f"the {share(against.majority_accuracy)} of always answering {against.label} "
-        f"({_lead(against)}), nor its balanced accuracy of {_balanced(against)} above the "
+        f"({_lead(against, family)}), nor its balanced accuracy of {_balanced(against)} above the "
         f"{share(against.guessing)} of guessing."
     )
     if against.commonest_answer_rows > _ONE_ANSWER * against.rows:
@@ -304,9 +306,11 @@ def _chance_sentence(against: AgainstMajority) -> str:
     return sentence
 
 
-def _lead(against: AgainstMajority) -> str:
+def _lead(against: AgainstMajority, family: int) -> str:
+    """Return the lead over the majority label; ``family`` methods are tested against it."""
     amount, _, bounds = difference(against.pair).partition(" ")
-    return f"{amount} points {bounds}, {p_value(against.pair.p_adjusted)}"
+    corrected = f" after Holm's correction for {family} methods" if family > 1 else ""
+    return f"{amount} points {bounds}, {p_value(against.pair.p_adjusted)}{corrected}"
 
 
 def _balanced(against: AgainstMajority) -> str:
@@ -321,11 +325,15 @@ def _leaks(report: Report) -> list[str]:
 
 
 def silences(report: Report) -> tuple[str, ...]:
-    """Return sentences on rows without probabilities, and on rows where labels are tied."""
+    """Return sentences on rows without probabilities, ties, and labels that no row gets."""
     return tuple(
         f"{one_line(method.name)} {said}"
         for method in report.ranked
-        for said in (_unanswered(method.evaluation), _tied(method.evaluation))
+        for said in (
+            _unanswered(method.evaluation),
+            _tied(method.evaluation),
+            _never_answered(method.evaluation),
+        )
         if said
     )
 
@@ -352,6 +360,30 @@ def _tied(evaluation: Evaluation) -> str:
     return (
         f"gave its highest probability to several labels in {count(evaluation.tied_rows)} of "
         f"{counted(evaluation.rows, 'row')}; such a row is answered with the first of them by name."
+    )
+
+
+def _never_answered(evaluation: Evaluation) -> str:
+    """Name the labels that occur and are (almost) never answered, where there are several.
+
+    The accuracy hides it where such a label is rare, as the middle of a scale often is.
+    """
+    if len(evaluation.label_names) < 3:  # of two, the comparison with the majority tells it
+        return ""
+    scale = evaluation.ordinal.scale if evaluation.ordinal else tuple(evaluation.per_label)
+    answered = [sum(column) for column in zip(*evaluation.confusion, strict=True)]
+    named = []
+    for name in scale:
+        column = evaluation.label_names.index(name)
+        rows = evaluation.per_label[name].support
+        if rows and answered[column] <= _HARDLY * rows:
+            right = evaluation.confusion[column][column]
+            named.append(f"{one_line(name)} ({count(right)} of {counted(rows, 'row', 'rows')})")
+    if not named:
+        return ""
+    return (
+        f"never or hardly ever answers {listed(named)}; in brackets, how many of the rows of such "
+        "a label it has right."
     )
 
 

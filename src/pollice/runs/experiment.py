@@ -132,6 +132,12 @@ def fill_in_defaults(experiment: Experiment) -> tuple[dict[str, Any], dict[str, 
     content = asdict(experiment)
     # The experiment's seed draws the split: a second one in the file could only contradict it.
     del content["split"]["seed"]
+    # Options of reading that came later are left out at their default: a folder keeps its name.
+    content["data"]["read"] = {
+        name: value
+        for name, value in content["data"]["read"].items()
+        if value or name == "keep_html"
+    }
     content["methods"] = {
         name: {"method": method.name, **options_of(method)} for name, method in methods.items()
     }

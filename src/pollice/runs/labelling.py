@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pollice.data.columns import NO_COLUMN, USUAL, ReadOptions
 from pollice.data.dataset import Dataset, TextTable
 from pollice.errors import DataError, OptionError, counted
 from pollice.methods import create_method
@@ -46,6 +47,12 @@ class Labelled:
         predicted = self.predictions.predicted
         return tuple(self.by_hand.get(row, label) for row, label in enumerate(predicted))
 
+    def given_by(self, row: int) -> str:
+        """Return who gave a row its label: ``hand``, ``prompt``, or nobody for an empty text."""
+        if row in self.by_hand:
+            return "hand"
+        return "prompt" if self.texts[row] else ""
+
     @property
     def uncertain_first(self) -> NDArray[np.int64]:
         """Row numbers; first the rows whose two best labels are closest in probability."""
@@ -62,12 +69,26 @@ class Labelled:
         # Before the uncertain rows are taken: without those, the random rows would be too easy,
         # and would show wrong shares of the labels.
         # Of a few rows only half may be random: else none would be left to be uncertain.
-        unknown = len(self.texts) - len(self.by_hand)
+        skipped = {row for row, text in enumerate(self.texts) if not text} | self.by_hand.keys()
+        unknown = len(self.texts) - len(skipped)
         random = min(_CHECKED // 2, (unknown + 1) // 2)
-        drawn = [int(row) for row in order if row not in self.by_hand][:random]
-        taken = {*drawn, *self.by_hand}
+        drawn = [int(row) for row in order if row not in skipped][:random]
+        taken = {*drawn, *skipped}
         unsure = [int(row) for row in self.uncertain_first if row not in taken][: _CHECKED // 2]
         return dict.fromkeys(drawn, "random") | dict.fromkeys(unsure, "uncertain")
+
+
+def without_labels(reading: ReadOptions) -> ReadOptions:
+    """Return the options for the texts to be labelled: those of labels are for known rows."""
+    return replace(
+        USUAL,
+        text_column=reading.text_column,
+        label_column=NO_COLUMN,
+        id_column=reading.id_column,
+        keep_html=reading.keep_html,
+        encoding=reading.encoding,
+        column_names=reading.column_names,
+    )
 
 
 def label_names_of(text: str) -> tuple[str, ...]:
@@ -231,6 +252,11 @@ def sentence(labelled: Labelled, known: int) -> str:
     )
 
 
+def _rounded(probability: float) -> float | None:
+    """Return a probability for a file; None for an empty text, since JSON has no NaN."""
+    return None if np.isnan(probability) else round(float(probability), 6)
+
+
 def write_labelled(
     labelled: Labelled,
     path: Path,
@@ -250,10 +276,10 @@ def write_labelled(
             "id": row_id,
             "text": text,
             "label": label,
-            **dict(zip(columns, (round(float(value), 6) for value in values), strict=True)),
+            **dict(zip(columns, map(_rounded, values), strict=True)),
             "uncertain_first": place[number],
             "check": to_check.get(number, ""),
-            "labelled_by": "hand" if number in labelled.by_hand else "prompt",
+            "labelled_by": labelled.given_by(number),
         }
         for number, (row_id, text, label, values) in enumerate(
             zip(

@@ -5,12 +5,15 @@ Knows nothing about models, and nothing about judging.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
-from pollice.errors import PolliceError, RunError
+from pollice.data.columns import ReadOptions
+from pollice.errors import OptionError, PolliceError, RunError
 from pollice.methods import find_method, is_own_method, method_names
 from pollice.predictions.predictor import Predictor
 from pollice.system.folders import MANIFEST, new_folder, read_manifest, write_manifest
@@ -21,15 +24,65 @@ _LONGEST = 60
 
 
 def save_predictor(
-    predictor: Predictor, folder: Path, *, method: str, options: Mapping[str, Any]
+    predictor: Predictor,
+    folder: Path,
+    *,
+    method: str,
+    options: Mapping[str, Any],
+    reading: ReadOptions | None = None,
 ) -> None:
-    """Save a predictor with the name of its method: all of it or nothing."""
+    """Save a predictor with the name of its method: all of it or nothing.
+
+    ``reading`` is how its training texts were read, as `Dataset.reading` says.
+    """
     with new_folder(folder) as temporary:
         predictor.save(temporary)
         write_manifest(
             temporary,
-            {"method": method, "options": options, "label_names": list(predictor.label_names)},
+            {
+                "method": method,
+                "options": options,
+                "label_names": list(predictor.label_names),
+                **({} if reading is None else {"reading": _remembered(reading)}),
+            },
         )
+
+
+_REMEMBERED = (
+    "text_column",
+    "label_column",
+    "label_names",
+    "merge_labels",
+    "rating_bins",
+    "several_labels",
+    "drop_labels",
+    "keep_html",
+)
+"""What a predictor's new texts and labels must share with those that it learned from."""
+
+
+def _remembered(reading: ReadOptions) -> dict[str, Any]:
+    options = asdict(reading)
+    return {name: options[name] for name in _REMEMBERED}
+
+
+def load_reading(folder: Path) -> ReadOptions | None:
+    """Return how the training texts of a saved predictor were read; None where it does not say.
+
+    Raises:
+        RunError: the folder is incomplete, or what it says cannot be read.
+    """
+    said = read_manifest(folder).get("reading")
+    if said is None:
+        return None
+    try:
+        known = {name: value for name, value in said.items() if name in _REMEMBERED}
+        return TypeAdapter(ReadOptions).validate_python(known)
+    except (AttributeError, ValidationError, OptionError) as error:
+        raise RunError(
+            f"Expected a predictor that says how its texts were read, but the manifest of {folder} "
+            "is damaged there. Copy the folder again."
+        ) from error
 
 
 def load_predictor(folder: Path) -> Predictor:

@@ -279,8 +279,10 @@ def _follow(methods: Mapping[str, Method], parts: Split, run: RunFolder) -> None
 def _read_data(experiment: Experiment) -> tuple[Dataset, Dataset | None]:
     """Return the data, and the test rows if they have another source."""
     options = experiment.data
-    test = read_dataset(options.test, options.read) if options.test else None
-    return read_dataset(options.source, options.read), test
+    dataset = read_dataset(options.source, options.read)
+    if not options.test:
+        return dataset, None
+    return dataset, read_dataset(options.test, options.read, known=dataset.label_names)
 
 
 def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
@@ -349,7 +351,13 @@ def _run_method(asked: Method, fitting: Fitting, parts: Split, run: RunFolder, n
         if work.log.is_file():
             shutil.copy2(work.log, folder.log)
         # The options asked for: what memory planning changed is in the cost.
-        save_predictor(predictor, folder.predictor, method=asked.name, options=options_of(asked))
+        save_predictor(
+            predictor,
+            folder.predictor,
+            method=asked.name,
+            options=options_of(asked),
+            reading=parts.train.reading,
+        )
         folders.write_manifest(temporary, {"name": name, "method": asked.name})
     # The result is safe by now, but other processes may still use the work folder. A stop here
     # leaves only files that the next run does not need, as the method is complete.

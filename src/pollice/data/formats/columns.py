@@ -4,8 +4,8 @@ Knows nothing about formats, texts or labels.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,19 @@ from pollice.errors import DataError
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
 """Given the names of all columns, returns those to read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """What a person knows of a text file; formats that are no text need none of it."""
+
+    encoding: str | None = None
+    """Of Python's names, such as ``"cp1252"``; None: UTF-8, or as the file's first bytes say."""
+    column_names: tuple[str, ...] | None = None
+    """The names of the columns of a CSV or TSV file whose first line is a row already."""
+
+
+USUAL_TEXT = TextOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +38,10 @@ class Columns:
     """Where each row begins, counted from 1: its line, or its row where a file has no lines."""
     unit: str
     """What ``numbers`` counts: ``"line"`` or ``"row"``."""
+    notes: tuple[str, ...] = ()
+    """What was decided in reading and a person should know, one sentence each."""
+    class_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of a column of codes, the name of each code, where the file says so."""
 
     def __len__(self) -> int:
         return len(self.numbers)

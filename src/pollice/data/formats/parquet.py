@@ -3,20 +3,20 @@
 Knows nothing about texts or labels.
 """
 
-import os
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pollice.data.formats.arrow import BROKEN, check_columns, column_values, stored_bytes
+from pollice.data.formats.bounds import BYTES_A_VALUE, check_fits
+from pollice.data.formats.class_labels import names_in_schema
 from pollice.data.formats.columns import Choose, Columns
-from pollice.data.formats.lines import broken_compression, open_file
+from pollice.data.formats.contents import read_whole
+from pollice.data.formats.lines import open_file
 from pollice.errors import DataError, counted
-
-_BYTES_A_VALUE = 64  # what the shortest string costs in Python, with its place in a list
 
 
 def read_parquet(path: Path, choose: Choose) -> Columns:
@@ -26,24 +26,53 @@ def read_parquet(path: Path, choose: Choose) -> Columns:
         DataError: the file is damaged, not in UTF-8, or larger than the memory.
     """
     with open_file(path) as file:
-        try:
-            # Parquet is read from its end, so a compressed one must be unpacked whole.
-            source = file if path.suffix.lower() == ".parquet" else pa.BufferReader(file.read())
-        except (OSError, EOFError, zlib.error) as error:
-            raise broken_compression(path) from error
+        # Parquet is read from its end, so a compressed one must be unpacked whole.
+        plain = path.suffix.lower() == ".parquet"
+        source = file if plain else pa.BufferReader(read_whole(path))
         try:
             parquet = pq.ParquetFile(source)
-            chosen = choose(parquet.schema_arrow.names)
-            _check_fits(path, parquet.metadata, chosen)
-            table = parquet.read(columns=list(chosen))
-        except (OSError, pa.ArrowException) as error:
+            schema, promised = parquet.schema_arrow, parquet.metadata.num_rows
+            chosen = choose(schema.names)
+            check_columns(path, schema, chosen)
+            # A footer that claims too much is refused before memory is allocated.
+            check_fits(path, promised * len(chosen) * BYTES_A_VALUE, promised)
+            groups = list(_read_groups(path, source, schema, chosen))
+        except BROKEN as error:
             raise _broken_parquet(path, type(error).__name__) from error
-    if table.num_rows != parquet.metadata.num_rows:
-        raise _broken_parquet(
-            path, f"{counted(table.num_rows, 'row')} of {parquet.metadata.num_rows:,}"
-        )
-    values = {name: _parquet_values(path, name, table.column(name)) for name in chosen}
-    return Columns(path=path, values=values, numbers=range(1, table.num_rows + 1), unit="row")
+    rows = sum(group.num_rows for group in groups)
+    if rows != promised:
+        raise _broken_parquet(path, f"{counted(rows, 'row')} of {promised:,}")
+    return Columns(
+        path=path,
+        values={
+            name: [
+                value for group in groups for value in column_values(path, name, group.column(name))
+            ]
+            for name in chosen
+        },
+        numbers=range(1, rows + 1),
+        unit="row",
+        class_names=names_in_schema(schema),
+    )
+
+
+def _read_groups(path: Path, source: Any, schema: Any, chosen: Sequence[str]) -> Iterator[Any]:
+    """Yield the row groups; what they hold is counted while they are read.
+
+    The sizes in the footer are not asked for: pyarrow ends the whole process where the
+    description of a column is damaged (26.0), but refuses to read it.
+    """
+    # A long text that is stored once may stand in millions of rows: it stays stored once until
+    # its bytes are counted.
+    texts = [name for name in chosen if pa.types.is_string(schema.field(name).type)]
+    parquet = pq.ParquetFile(source, read_dictionary=texts)
+    rows = held = 0
+    for number in range(parquet.num_row_groups):
+        group = parquet.read_row_group(number, columns=list(chosen))
+        rows += group.num_rows
+        held += sum(stored_bytes(group.column(name)) for name in chosen)
+        check_fits(path, held + rows * len(chosen) * BYTES_A_VALUE, parquet.metadata.num_rows)
+        yield group
 
 
 def _broken_parquet(path: Path, found: str) -> DataError:
@@ -51,35 +80,3 @@ def _broken_parquet(path: Path, found: str) -> DataError:
         f"Expected a whole Parquet file, but {path} cannot be read as one ({found}). "
         "Copy or download it again."
     )
-
-
-def _check_fits(path: Path, metadata: Any, chosen: Sequence[str]) -> None:
-    """Refuse a footer that claims too much, before memory is allocated."""
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    parts = [group.column(column) for group in groups for column in range(group.num_columns)]
-    stored = sum(
-        part.total_uncompressed_size
-        for part in parts
-        # A nested column is stored as a.b.c. A name that itself has a dot is not counted, so
-        # the check may be too mild, but it refuses no good file for that.
-        if part.path_in_schema.partition(".")[0] in chosen
-    )
-    needed = stored + metadata.num_rows * len(chosen) * _BYTES_A_VALUE
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > memory:
-        raise DataError(
-            f"Expected a table that fits into the {memory / 2**30:,.1f} GiB of this machine, but "
-            f"{path} promises {metadata.num_rows:,} rows and needs {needed / 2**30:,.1f} GiB. "
-            "Check the file, or split it."
-        )
-
-
-def _parquet_values(path: Path, name: str, column: Any) -> list[Any]:
-    try:
-        values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"Expected UTF-8 in the column {name!r} of {path}, but found the byte "
-            f"0x{error.object[error.start]:02x}. Write the file again with UTF-8 strings."
-        ) from error
-    return values

@@ -1,0 +1,30 @@
+"""JSON Lines as tools write them, and lines that are no rows."""
+
+from pathlib import Path
+
+import pytest
+
+from pollice.data.tables import read_columns
+from pollice.errors import DataError
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_marks(tmp_path: Path, mark: str, end: str) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = ['{"text": "a\\u2028b", "label": 1}', "", '{"text": "c"}', ""]
+    path.write_bytes((mark + end.join(lines)).encode())
+    columns = read_columns(path, lambda names: names)
+    assert columns.values == {"text": ["a\u2028b", "c"], "label": [1, None]}
+    assert list(columns.numbers) == [1, 3]
+
+
+def test_a_name_that_stands_twice(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b", "text": "c"}\n')
+    with pytest.raises(DataError) as raised:
+        read_columns(path, lambda names: names)
+    assert str(raised.value) == (
+        f"Expected every name once in an object, but line 2 of {path} has two values named "
+        "'text'. Rename one of them."
+    )
