@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import click
 
-from pollice.cli import comparing, explaining, exporting, judging, showing
+from pollice.cli import comparing, explaining, exporting, judging, serving, showing
 from pollice.cli.ending import Commands, exit_code_of
 
 
@@ -38,6 +38,7 @@ for _command in (
     judging.label,
     exporting.export,
     explaining.explain,
+    serving.serve,
     showing.data,
     showing.report,
     showing.fetch,

@@ -86,14 +86,27 @@ class Prompt(AskingOptions, PlannedMethod):
         """Assemble the prompt from training rows, and calibrate on others of them."""
         return self.build(train.label_names, self._draw(train))
 
-    def build(self, label_names: tuple[str, ...], rows: DrawnRows) -> LabelScorer:
-        """Return the predictor that shows and calibrates on the given rows; any may be none."""
-        checkpoint, tokenizer = self._checkpoint()
+    def build(
+        self, label_names: tuple[str, ...], rows: DrawnRows, beside: LabelScorer | None = None
+    ) -> LabelScorer:
+        """Return the predictor that shows and calibrates on the given rows; any may be none.
+
+        Args:
+            label_names: The labels, in the order of the columns.
+            rows: What is shown and calibrated on.
+            beside: A predictor of the same checkpoint and options, but for what is asked: its
+                loaded model is used.
+        """
         template = self.asked_template(label_names)
-        prompt = self._prompt(template, label_names, rows.shown, tokenizer)
-        scorer = LabelScorer(
-            AskedModel.load(checkpoint, prompt, four_bit=self.four_bit, tokenizer=tokenizer)
-        )
+        if beside is None:
+            checkpoint, tokenizer = self._checkpoint()
+            prompt = self._prompt(template, label_names, rows.shown, tokenizer)
+            scorer = LabelScorer(
+                AskedModel.load(checkpoint, prompt, four_bit=self.four_bit, tokenizer=tokenizer)
+            )
+        else:
+            prompt = self._prompt(template, label_names, rows.shown, beside.tokenizer)
+            scorer = beside.asking(prompt)
         meaning = LabelMeaning(
             scale=template.scale,
             prior=self.prior,

@@ -5,7 +5,7 @@ Knows nothing about how examples and calibrating rows are chosen, nor about trai
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,6 +71,17 @@ class AskedModel:
             four_bit=four_bit,
         )
 
+    def asking(self, prompt: LabelPrompt) -> Self:
+        """Return the same loaded model with another prompt, whose prefix is run.
+
+        Raises:
+            PromptError: the prompt leaves no room for a text.
+        """
+        prompt.check_room(self.checkpoint)
+        tokens = prompt.settings.batch_tokens
+        scorer = CausalScorer(self.model, prompt.pieces, batch_tokens=tokens)
+        return replace(self, prompt=prompt, scorer=scorer)
+
     def ask(self, texts: Sequence[str]) -> tuple[LabelScores, list[int]]:
         """Return what the model says, and the tokens of each text before it was cut."""
         kept, lengths = self.prompt.read(self.tokenizer, texts)
@@ -94,6 +105,11 @@ class LabelScorer(Predictor):
         return self._model.prompt.sha256
 
     @property
+    def tokenizer(self) -> TextTokenizer:
+        """What turns texts into the model's tokens."""
+        return self._model.tokenizer
+
+    @property
     def parameters(self) -> int:
         """The number of weights of the language model."""
         return self._model.model.num_parameters()
@@ -113,6 +129,10 @@ class LabelScorer(Predictor):
         """Score texts; the ladder's other steps are variants."""
         scores, lengths = self._model.ask(texts)
         return self.calibration.judge(scores, lengths, self._model.prompt.settings.max_tokens)
+
+    def asking(self, prompt: LabelPrompt) -> Self:
+        """Return a predictor that asks another prompt, uncalibrated; the loaded model is shared."""
+        return type(self)(self._model.asking(prompt))
 
     def calibrated(self, calibration: Calibration) -> Self:
         """Return a predictor with another calibration; the loaded model is shared."""

@@ -45,6 +45,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported()
 
 
+def limit_threads(threads: int) -> None:
+    """Let every model of this process use so many threads on CPU, whichever thread calls it."""
+    torch.set_num_threads(threads)
+
+
 def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """Return an array as a tensor; a GPU gets it while it is still busy with the one before."""
     tensor = torch.from_numpy(array)
