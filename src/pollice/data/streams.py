@@ -201,18 +201,8 @@ def open_stream(
     names: Mapping[str, str | None] = {}
     if counts and not several:
         codes = tables[0].class_names.get(roles[0].get("label", ""))
-        named = name_labels(
-            counts,
-            LabelSource(
-                name=str(files[0]),
-                options=_with_names(options, codes),
-                known=tuple(known),
-                class_codes=bool(codes) or options.label_names is None,
-                strict=False,
-            ),
-        )
-        names = {raw: name if name in known else None for raw, name in named.names.items()}
-        notes += named.notes
+        names, said = _name_counted(counts, str(files[0]), options, codes, known)
+        notes += said
     elif several:
         notes.append("The column of labels has too many values to be labels: none is compared.")
     return TextStream(
@@ -222,6 +212,28 @@ def open_stream(
         options=options,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _name_counted(
+    counts: Counter[str],
+    source: str,
+    options: ReadOptions,
+    codes: Mapping[str, str] | None,
+    known: Sequence[str],
+) -> tuple[Mapping[str, str | None], Sequence[str]]:
+    """Return the predictor's name of each label, None where it has none, and notes."""
+    named = name_labels(
+        counts,
+        LabelSource(
+            name=source,
+            options=_with_names(options, codes),
+            known=tuple(known),
+            class_codes=bool(codes) or options.label_names is None,
+            strict=False,
+        ),
+    )
+    names = {raw: name if name in known else None for raw, name in named.names.items()}
+    return names, named.notes
 
 
 def _with_names(options: ReadOptions, codes: Mapping[str, str] | None) -> ReadOptions:
