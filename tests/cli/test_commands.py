@@ -402,8 +402,11 @@ def test_known_labels_are_carried_into_the_table(
 def test_lists_name_every_method_and_entry(invoke: Invoke) -> None:
     code, output, error = invoke("methods")
     assert (code, error) == (0, "")
-    assert re.findall(r"^(\w+)  ", output, re.MULTILINE)[:8] == [
+    assert re.findall(r"^(\w+)  ", output, re.MULTILINE)[:11] == [
         "baseline",
+        "cascade",
+        "distill",
+        "ensemble",
         "features",
         "finetune",
         "lexicon",

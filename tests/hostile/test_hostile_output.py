@@ -386,7 +386,8 @@ class Guard(HTMLParser):
         self.policies: list[str | None] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in LOADING_TAGS:
+        within = tag == "a" and all(str(value).startswith("#") for _, value in attrs)
+        if tag in LOADING_TAGS and not within:
             self.asked.append(f"<{tag}>")
         for name, value in attrs:
             if (name in ASKING and not (value or "").startswith("#")) or name.startswith("on"):

@@ -1,5 +1,6 @@
 """An export is kept if it judges as the predictor does, and leaves nothing otherwise."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -115,7 +116,8 @@ def test_an_export_predicts_where_there_is_no_torch(exported: Path, tmp_path: Pa
     )
     assert ended.returncode == 0, ended.stderr
     expected = load_predictor(exported).predict_proba(TRAIN.texts).argmax(axis=1)
-    found = [line.split(",")[1] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        found = [row["label"] for row in csv.DictReader(file)]
     assert found == [TRAIN.label_names[column] for column in expected]
 
 
@@ -365,7 +367,7 @@ def test_any_predictor_is_uploaded_with_its_card(
     finished: Path, invoke: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving_hub(monkeypatch) as hub:
-        code, output, _ = invoke(
+        code, output, error = invoke(
             "export",
             str(finished / "baseline"),
             "--format",
@@ -375,7 +377,7 @@ def test_any_predictor_is_uploaded_with_its_card(
             "--push-to-hub",
             "someone/opinions",
         )
-        assert code == 0, output
+        assert code == 0, error
         assert {"README.md", "manifest.json"} <= set(hub.files)
         card = hub.files["README.md"].decode()
     assert output.endswith("Uploaded: someone/opinions\n")
