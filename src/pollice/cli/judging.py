@@ -176,11 +176,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
         table = read_texts(file, labelling.without_labels(reading))
     check_room(output, table.ids, label_names, table.texts)
     if len(table) > LARGE and not given["fast"]:
-        click.echo(
-            f"{len(table):,} rows may take long: with --fast the model judges "
-            f"{given['fast_texts']:,} texts, and a student that learns from them the others.",
-            err=True,
-        )
+        _offer_student(len(table), given["fast_texts"])
     with working():
         labelled = labelling.label_texts(
             table,
@@ -203,6 +199,14 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     _say_empty(labelled.texts)
     for line in labelling.notes(labelled, 0 if known is None else len(known)):
         click.echo(line)
+
+
+def _offer_student(rows: int, texts: int) -> None:
+    click.echo(
+        f"{rows:,} rows may take long: with --fast the model judges {texts:,} texts, and a student "
+        "that learns from them the others.",
+        err=True,
+    )
 
 
 def _check_names(file: str, output: Path, given: Mapping[str, Any]) -> None:

@@ -46,15 +46,8 @@ class _RateColumn(ProgressColumn):
         return Text(f"{rate} {task.fields['unit']}/s", style="cyan", no_wrap=True)
 
 
-@contextmanager
-def shown_on(console: Console, clock: Callable[[], float] = monotonic) -> Iterator[None]:
-    """Show every stage that is entered inside this context on the console.
-
-    Args:
-        console: Where it is shown.
-        clock: The seconds that tell when a log gets its next line.
-    """
-    progress = Progress(
+def _bars(console: Console) -> Progress:
+    return Progress(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
         BarColumn(bar_width=8),
@@ -67,6 +60,16 @@ def shown_on(console: Console, clock: Callable[[], float] = monotonic) -> Iterat
         expand=True,
     )
 
+
+@contextmanager
+def shown_on(console: Console, clock: Callable[[], float] = monotonic) -> Iterator[None]:
+    """Show every stage that is entered inside this context on the console.
+
+    Args:
+        console: Where it is shown.
+        clock: The seconds that tell when a log gets its next line.
+    """
+    progress = _bars(console)
     moving = console.is_terminal or console.is_jupyter
 
     def state(task: TaskID) -> Task:

@@ -96,6 +96,21 @@ def explain(
             words=tuple(exact),
             exact=True,
         )
+    sentences, words = _leave_out(predictor, text, column, probability, passes)
+    return Explanation(
+        text=text,
+        label=names[column],
+        probability=probability,
+        truncated=bool(whole.truncated[0]),
+        sentences=sentences,
+        words=words,
+    )
+
+
+def _leave_out(
+    predictor: Predictor, text: str, column: int, probability: float, passes: int
+) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """Return the sentences, and the words of the most telling ones, each left out in turn."""
 
     def weigh(spans: Sequence[tuple[int, int]]) -> tuple[Piece, ...]:
         """Return the spans as pieces; all of them are judged in one call."""
@@ -116,15 +131,7 @@ def explain(
     telling = sorted(sentences, key=lambda piece: -abs(piece.weight)) or [
         Piece(start=0, end=len(text), weight=0.0)
     ]
-    words = weigh(_words_of(text, telling, left))
-    return Explanation(
-        text=text,
-        label=names[column],
-        probability=probability,
-        truncated=bool(whole.truncated[0]),
-        sentences=sentences,
-        words=words,
-    )
+    return sentences, weigh(_words_of(text, telling, left))
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
@@ -85,16 +85,6 @@ def page_router(service: PageService, report: Path | None = None) -> APIRouter:
         """Return the page."""
         return _asset("index.html")
 
-    @router.get("/page/style.css")
-    async def style() -> Response:
-        """Return its style."""
-        return _asset("style.css")
-
-    @router.get("/page/script.js")
-    async def script() -> Response:
-        """Return its script."""
-        return _asset("script.js")
-
     @router.get("/page/models")
     async def models() -> Response:
         """Return what the script has to know."""
@@ -107,6 +97,11 @@ def page_router(service: PageService, report: Path | None = None) -> APIRouter:
                 "texts_a_call": TEXTS_A_CALL,
             }
         )
+
+    @router.get("/page/{name}")
+    async def asset(name: Literal["style.css", "script.js"]) -> Response:
+        """Return its style or its script."""
+        return _asset(name)
 
     @router.post("/page/judge")
     async def judge(asked: JudgeRequest) -> Response:
