@@ -5,7 +5,6 @@ itself, so that `pollice --help` answers at once.
 """
 
 import sys
-from importlib.metadata import version
 
 import click
 
@@ -21,7 +20,7 @@ def main() -> None:
 @click.group(
     cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(version("pollice"), prog_name="pollice")
+@click.version_option(package_name="pollice", prog_name="pollice")
 def app() -> None:
     """Train, prompt and honestly compare language models as judges of opinions.
 

@@ -13,7 +13,6 @@ import click
 from pollice.cli.browser import open_page
 from pollice.cli.early_checks import check_experiment_names, check_source
 from pollice.cli.options import ABSTAIN, JSON, MEMORY, OUT, probing, reading, splitting
-from pollice.cli.progress_bars import waiting, working
 from pollice.cli.settings import (
     add_lexicon,
     bytes_of,
@@ -21,6 +20,7 @@ from pollice.cli.settings import (
     content_of,
     read_options,
 )
+from pollice.cli.work import waiting, working
 from pollice.errors import OptionError
 from pollice.system import processes
 

@@ -7,9 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pollice.catalogue.entries import dataset_names
-from pollice.catalogue.hub import HUB_PREFIX
-
 if TYPE_CHECKING:
     from pollice.runs.experiment import Experiment
 
@@ -20,6 +17,9 @@ def check_source(source: str) -> None:
     Raises:
         DataError: there is no such source.
     """
+    from pollice.catalogue.entries import dataset_names
+    from pollice.catalogue.hub import HUB_PREFIX
+
     known = Path(source).exists() or source.startswith(HUB_PREFIX) or source in dataset_names()
     if not known:
         from pollice.data.reading import read_texts

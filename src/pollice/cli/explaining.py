@@ -13,7 +13,7 @@ import click
 
 from pollice.cli.judging import predictor_folder
 from pollice.cli.options import JSON
-from pollice.cli.progress_bars import waiting
+from pollice.cli.work import waiting
 from pollice.errors import OptionError
 
 if TYPE_CHECKING:

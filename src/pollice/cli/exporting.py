@@ -10,10 +10,9 @@ import click
 
 from pollice.cli.early_checks import check_source
 from pollice.cli.options import reading
-from pollice.cli.progress_bars import waiting, working
 from pollice.cli.settings import read_options
+from pollice.cli.work import waiting, working
 from pollice.models.exported.forms import AUTO, FORMATS
-from pollice.system.folders import MEGABYTE, read_manifest
 
 if TYPE_CHECKING:
     from pollice.runs.exporting import Exported
@@ -57,6 +56,7 @@ def export(
     """
     from pollice.cli.judging import predictor_folder
     from pollice.runs import exporting
+    from pollice.system.folders import read_manifest
 
     folder = predictor_folder(predictor)
     label_names = read_manifest(folder).get("label_names", ())
@@ -89,6 +89,8 @@ def export(
 
 def _say(exported: "Exported", judged_on: str) -> None:
     """Print what was kept, its figures, and why other forms were not."""
+    from pollice.system.folders import MEGABYTE
+
     figures = exported.figures
     for reason in exported.refused.values():
         click.echo(f"Refused: {reason}")

@@ -13,8 +13,8 @@ import click
 from pollice.cli.early_checks import check_checkpoint, check_source
 from pollice.cli.ending import stopped_in_parts
 from pollice.cli.options import ABSTAIN, OUTPUT, RAW_CELLS, SET, reading
-from pollice.cli.progress_bars import waiting, working
 from pollice.cli.settings import options_of, read_fields, read_options
+from pollice.cli.work import waiting, working
 from pollice.errors import counted
 
 if TYPE_CHECKING:

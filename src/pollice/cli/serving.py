@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pollice.cli.options import ABSTAIN
-from pollice.cli.progress_bars import waiting
+from pollice.cli.work import waiting
 from pollice.errors import OptionError
 
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")

@@ -13,8 +13,8 @@ import click
 from pollice.cli.browser import open_page
 from pollice.cli.early_checks import check_checkpoint, check_source
 from pollice.cli.options import JSON, MEMORY, NEAR_DUPLICATES, SET, reading
-from pollice.cli.progress_bars import waiting, working
 from pollice.cli.settings import bytes_of, options_of, read_options
+from pollice.cli.work import waiting, working
 from pollice.errors import OptionError
 
 if TYPE_CHECKING:
