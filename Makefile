@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/pollice compare
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -303,6 +303,18 @@ def before_pass(number: int, act: Callable[[], object]) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def repeatable() -> Iterator[None]:
+    """Let two trainings give the same bits, and a signal that comes too late end nothing else."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("repeatable")
 def test_a_left_evaluation_that_is_the_last_ends_the_training(
     checkpoint: Path, tmp_path: Path
 ) -> None:
