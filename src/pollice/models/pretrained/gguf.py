@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pollice.errors import SourceError, UserError
+from pollice.errors import SourceError
+from pollice.models.pretrained.converting import run_conversion
 from pollice.system.folders import require_space
 
 # A token that holds a digit and anything else, be it another digit.
@@ -103,16 +104,8 @@ def _first_line(error: Exception) -> str:
 
 
 def main(gguf: str, folder: str) -> int:
-    """Convert, and say each step; an error is one sentence on standard error."""
-    try:
-        for step in convert(Path(gguf), Path(folder)):
-            sys.stdout.write(f"{step}\n")
-            # Standard output is a pipe here: Python would keep the lines back until the end.
-            sys.stdout.flush()
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    return 0
+    """Convert a file, as a process of its own."""
+    return run_conversion(convert, gguf, folder)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pollice.errors import SourceError, UserError
+from pollice.errors import SourceError
+from pollice.models.pretrained.converting import run_conversion
 
 _MAGIC = b"E5S1"
 _HEADER = struct.Struct("<4si7ifi5iQ")
@@ -326,15 +327,8 @@ def _compile(replaced: Mapping[str, str]) -> bytes:
 
 
 def main(packed: str, folder: str) -> int:
-    """Convert, and say each step; an error is one sentence on standard error."""
-    try:
-        for step in convert(Path(packed), Path(folder)):
-            sys.stdout.write(f"{step}\n")
-            sys.stdout.flush()
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    return 0
+    """Convert a file, as a process of its own."""
+    return run_conversion(convert, packed, folder)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 Knows nothing about keys, limits of bodies, or other formats.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,8 @@ from pydantic import BaseModel, Field, StrictBool, StrictStr
 
 from pollice.runs.asking import TypedQuestion
 from pollice.serve.formats.typed import (
+    answers_of,
+    check_count,
     check_question,
     confidence,
     expected_level,
@@ -20,7 +21,7 @@ from pollice.serve.formats.typed import (
     text_of,
     truth,
 )
-from pollice.serve.models import ServedModel, Service
+from pollice.serve.models import Service
 from pollice.serve.refusals import Refused, invalid
 from pollice.serve.responses import json_response, service_of
 from pollice.serve.worker import Answer
@@ -87,13 +88,7 @@ async def decide(call: DecisionRequest, request: Request) -> Response:
     """Answer typed questions about one text, in their order."""
     service = service_of(request)
     model = service.find(call.model)
-    if len(call.questions) > service.limits.questions:
-        raise Refused(
-            413,
-            f"Expected at most {service.limits.questions} questions in a call, but found "
-            f"{len(call.questions):,}: ask them in several calls.",
-            "too_large",
-        )
+    check_count(call.questions, service.limits)
     text = input_text(call.input)
     asked = [_typed(question) for question in call.questions]
     for typed in asked:
@@ -107,30 +102,6 @@ async def decide(call: DecisionRequest, request: Request) -> Response:
     content = {"model": model.name, "answers": answers, "usage": _usage(given)}
     cut = any(answer.truncated for answer in given)
     return json_response(content, headers={"X-Truncated": "true" if cut else "false"})
-
-
-async def answers_of(
-    service: Service, model: ServedModel, asked: Sequence[TypedQuestion], text: str
-) -> list[Answer | Refused]:
-    """Ask a model several questions about one text; one that it cannot answer is refused alone.
-
-    Raises:
-        Refused: the service cannot answer at all now, or the text is too long.
-    """
-
-    async def ask(question: TypedQuestion) -> Answer | Refused:
-        try:
-            judge = model.content.judge_of(question)
-        except Refused as refused:
-            return refused
-        (answer,) = await service.judge(model, judge, [text])
-        return answer
-
-    answers = await asyncio.gather(*map(ask, asked))
-    for answer in answers:
-        if isinstance(answer, Refused) and answer.status >= 500:
-            raise answer
-    return answers
 
 
 def error_body(refused: Refused) -> dict[str, Any]:

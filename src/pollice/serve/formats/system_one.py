@@ -11,8 +11,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from pollice.runs.asking import TypedQuestion
-from pollice.serve.formats.decisions import answers_of
 from pollice.serve.formats.typed import (
+    answers_of,
+    check_count,
     check_question,
     confidence,
     expected_level,
@@ -92,13 +93,7 @@ async def answer_questions(call: SystemOneRequest, request: Request) -> Response
     """Answer every typed question about one state, or none of them."""
     service = service_of(request)
     model = service.find(call.model)
-    if len(call.questions) > service.limits.questions:
-        raise Refused(
-            413,
-            f"Expected at most {service.limits.questions} questions in a call, but found "
-            f"{len(call.questions):,}: ask them in several calls.",
-            "too_large",
-        )
+    check_count(call.questions, service.limits)
     asked = {name: _typed(question) for name, question in call.questions.items()}
     for typed in asked.values():
         check_question(typed, service.limits)

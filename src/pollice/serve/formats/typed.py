@@ -3,13 +3,15 @@
 Knows nothing about either format.
 """
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 from pollice.runs.asking import NO_YES, TypedQuestion
 from pollice.serve.limits import Limits
-from pollice.serve.refusals import check_characters, invalid
+from pollice.serve.models import ServedModel, Service
+from pollice.serve.refusals import Refused, check_characters, invalid
 from pollice.serve.worker import Answer
 
 
@@ -48,6 +50,21 @@ def confidence(shares: Sequence[float]) -> float:
     return min(1.0, max(0.0, (max(shares) - even) / (1 - even)))
 
 
+def check_count(questions: Sized, limits: Limits) -> None:
+    """Refuse more questions than a call may have.
+
+    Raises:
+        Refused: there are more.
+    """
+    if len(questions) > limits.questions:
+        raise Refused(
+            413,
+            f"Expected at most {limits.questions} questions in a call, but found "
+            f"{len(questions):,}: ask them in several calls.",
+            "too_large",
+        )
+
+
 def check_question(question: TypedQuestion, limits: Limits) -> None:
     """Refuse a question that is too large, or whose options are not different.
 
@@ -71,3 +88,27 @@ def check_question(question: TypedQuestion, limits: Limits) -> None:
             f"Expected instructions, options and descriptions of at most {limits.instructions:,} "
             f"characters, but one has {longest:,}: write it more shortly."
         )
+
+
+async def answers_of(
+    service: Service, model: ServedModel, asked: Sequence[TypedQuestion], text: str
+) -> list[Answer | Refused]:
+    """Ask a model several questions about one text; one that it cannot answer is refused alone.
+
+    Raises:
+        Refused: the service cannot answer at all now, or the text is too long.
+    """
+
+    async def ask(question: TypedQuestion) -> Answer | Refused:
+        try:
+            judge = model.content.judge_of(question)
+        except Refused as refused:
+            return refused
+        (answer,) = await service.judge(model, judge, [text])
+        return answer
+
+    answers = await asyncio.gather(*map(ask, asked))
+    for answer in answers:
+        if isinstance(answer, Refused) and answer.status >= 500:
+            raise answer
+    return answers
