@@ -7,7 +7,7 @@ from pollice.judging.comparison import compare
 from pollice.judging.metrics import evaluate
 from pollice.judging.results import Comparison, Pair, Report, Verdict
 from pollice.predictions.table import Predictions
-from pollice.report import headline, resolution, wording
+from pollice.report import headline, resolution, unanswered, wording
 from pollice.report.glossary import GLOSSARY
 from report_samples import five_methods, method_report, predictions, report_of, simple_report
 
@@ -222,12 +222,12 @@ def test_unanswered_rows_are_told() -> None:
     table.probabilities[:12] = float("nan")
     report = report_of([method_report("prompt", table)], {"prompt": table})
     answered = wording.share(report.best.evaluation.answered_accuracy)
-    assert wording.silences(report) == (
+    assert unanswered.silences(report) == (
         "prompt gave no answer for 12 of 500 rows, which count as wrong; of those it answered, "
         f"{answered} are right, and log loss, ECE and ROC AUC are of those alone.",
     )
     strict = method_report("prompt", table, evaluation=evaluate(table, abstain_below=0.6))
-    assert wording.silences(report_of([strict], {"prompt": table})) == (
+    assert unanswered.silences(report_of([strict], {"prompt": table})) == (
         "prompt gave no probabilities for 12 of 500 rows, which count as wrong; log loss, ECE and "
         "ROC AUC are of the others.",
     )
@@ -236,7 +236,7 @@ def test_unanswered_rows_are_told() -> None:
 def test_tied_rows_are_told() -> None:
     table = predictions(0.8)
     table.probabilities[:7] = 0.5
-    assert wording.silences(report_of([method_report("prompt", table)], {"prompt": table})) == (
+    assert unanswered.silences(report_of([method_report("prompt", table)], {"prompt": table})) == (
         "prompt gave its highest probability to several labels in 7 of 500 rows; such a row is "
         "answered with the first of them by name.",
     )
@@ -245,14 +245,14 @@ def test_tied_rows_are_told() -> None:
 def test_a_label_that_occurs_and_is_never_answered_is_named() -> None:
     """The accuracy of 0.49 does not show it; two labels are held against the majority instead."""
     table = stuck(1)
-    assert wording.silences(reported({"prompt": table})) == (
+    assert unanswered.silences(reported({"prompt": table})) == (
         "prompt never or hardly ever answers negative (0 of 40 rows) and positive (0 of 62 rows); "
         "in brackets, how many of the rows of such a label it has right.",
     )
-    assert not wording.silences(reported({"prompt": predictions(0.8, labels=("a", "b", "c"))}))
+    assert not unanswered.silences(reported({"prompt": predictions(0.8, labels=("a", "b", "c"))}))
     table.probabilities[:6] = 0.15, 0.15, 0.7
     table.probabilities[6:11] = 0.7, 0.15, 0.15
-    assert wording.silences(reported({"prompt": table})) == (
+    assert unanswered.silences(reported({"prompt": table})) == (
         "prompt never or hardly ever answers positive (0 of 62 rows); in brackets, how many of the "
         "rows of such a label it has right.",
     )
@@ -260,21 +260,21 @@ def test_a_label_that_occurs_and_is_never_answered_is_named() -> None:
 
 def test_cut_rows_are_unknown_where_a_table_does_not_tell() -> None:
     tables = {"ours": predictions(0.8, cut=3), "theirs": replace(predictions(0.7), truncated=None)}
-    assert wording.cutting(reported({"theirs": tables["theirs"]})) == (
+    assert unanswered.cutting(reported({"theirs": tables["theirs"]})) == (
         "Whether test rows were cut is unknown of theirs: the predictions tables have no column "
         "truncated."
     )
-    assert wording.cutting(reported(tables)) == (
+    assert unanswered.cutting(reported(tables)) == (
         "Whether test rows were cut is unknown of theirs: the predictions tables have no column "
         "truncated. Of the others, 1 of 1 cut some."
     )
 
 
 def test_cut_rows_are_told() -> None:
-    assert wording.cutting(simple_report({"a": 0.8})) == (
+    assert unanswered.cutting(simple_report({"a": 0.8})) == (
         "No method cut a test row: every text was read whole."
     )
-    assert wording.cutting(simple_report({"a": 0.8, "b": 0.7}, cut=3)) == (
+    assert unanswered.cutting(simple_report({"a": 0.8, "b": 0.7}, cut=3)) == (
         "2 of 2 methods read some test rows only in part. Much lower accuracy on many cut rows "
         "means that what was left out mattered."
     )

@@ -5,13 +5,9 @@ Knows nothing about predictors, and nothing about which rows are in a part.
 
 import csv
 import json
-import re
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -19,19 +15,15 @@ from typing import Any, BinaryIO, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pollice.errors import PredictionsError
 from pollice.predictions.answers import Answer, OutputColumns
 from pollice.predictions.cells import disarm, rearm
 from pollice.predictions.foreign_columns import COLUMN
+from pollice.predictions.sheets import check_cells, check_sheet, write_sheet
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".xlsx")
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl")
 _ROWS_A_GROUP = 4096
 _DIGITS = 6
-_MOST_SHEET_ROWS = 1_048_575
-_MOST_CELL_CHARACTERS = 32_767
-_FIXED = datetime(1980, 1, 1, tzinfo=UTC)
-_DATES = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*")
 
 
 class PartWriter(Protocol):
@@ -327,26 +319,6 @@ def _text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def check_sheet(suffix: str, rows: int = 0) -> None:
-    """Refuse a spreadsheet that cannot be written; other formats always can.
-
-    Raises:
-        PredictionsError: there are too many rows, or what writes it is not installed.
-    """
-    if suffix != ".xlsx":
-        return
-    if find_spec("openpyxl") is None:
-        raise PredictionsError(
-            "Expected openpyxl for a spreadsheet as output, but it is not installed. Install it "
-            "with `pip install pollice[xlsx]`, or name a .csv file."
-        )
-    if rows > _MOST_SHEET_ROWS:
-        raise PredictionsError(
-            f"Expected at most {_MOST_SHEET_ROWS:,} rows for a spreadsheet, but there are "
-            f"{rows:,}. Name an output that ends in .csv or .parquet."
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class SheetParts(ParquetParts):
     """A spreadsheet: its parts are Parquet."""
@@ -359,55 +331,16 @@ class SheetParts(ParquetParts):
 
     def join(self, parts: Sequence[Path], output: Path) -> None:
         """Write one sheet, row by row; the same rows give the same bytes."""
-        import openpyxl
-        from openpyxl.cell import WriteOnlyCell
-        from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-
-        book = openpyxl.Workbook(write_only=True)
-        sheet = book.create_sheet("predictions")
-
-        def cell(value: Any) -> Any:
-            if not isinstance(value, str):
-                return None if value != value else value  # a sheet has no NaN
-            made = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("\ufffd", value))
-            made.data_type = "s"  # a text, even if it begins as a formula does
-            return made
-
-        sheet.append([cell(name) for name in self.columns.names])
-        for table in _tables(parts):
-            columns = [plain_values(column) for column in table.columns]
-            for row in zip(*columns, strict=True):
-                sheet.append([cell(_cell(value, True)) for value in row])
-        packed = output.with_name(f"{output.name}.sheet")
-        try:
-            book.save(packed)
-            _repack(packed, output)
-        finally:
-            packed.unlink(missing_ok=True)
+        rows = (
+            [_cell(value, True) for value in row]
+            for table in _tables(parts)
+            for row in zip(*(plain_values(column) for column in table.columns), strict=True)
+        )
+        write_sheet(self.columns.names, rows, output)
 
 
 class _SheetWriter(_ParquetWriter):
     def add(self, batch: Mapping[str, Any]) -> None:
         for name, column in batch.items():
-            longest = max((len(v) for v in plain_values(column) if isinstance(v, str)), default=0)
-            if longest > _MOST_CELL_CHARACTERS:
-                raise PredictionsError(
-                    f"Expected cells of at most {_MOST_CELL_CHARACTERS:,} characters for a "
-                    f"spreadsheet, but the column {name!r} has one of {longest:,}. Name an output "
-                    "that ends in .csv or .parquet."
-                )
+            check_cells(name, plain_values(column))
         super().add(batch)
-
-
-def _repack(packed: Path, output: Path) -> None:
-    """Write a spreadsheet without the time at which it was made."""
-    moment = _FIXED.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
-    with zipfile.ZipFile(packed) as source, zipfile.ZipFile(output, "w") as target:
-        for name in source.namelist():
-            member = zipfile.ZipInfo(name, _FIXED.timetuple()[:6])
-            member.compress_type = zipfile.ZIP_DEFLATED
-            with source.open(name) as old, target.open(member, "w", force_zip64=True) as new:
-                if name == "docProps/core.xml":
-                    new.write(_DATES.sub(rb"\g<1>" + moment, old.read()))
-                else:
-                    shutil.copyfileobj(old, new, 2**20)

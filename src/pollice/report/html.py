@@ -18,7 +18,16 @@ from markupsafe import Markup
 
 from pollice.judging.results import MethodReport, Mistake, Report
 from pollice.predictions.shading import Stretch, shade
-from pollice.report import glossary, naming, plots, recommending, sections, tables, wording
+from pollice.report import (
+    glossary,
+    naming,
+    plots,
+    recommending,
+    sections,
+    tables,
+    unanswered,
+    wording,
+)
 from pollice.report.structured import plain
 
 _TEXT_SHOWN = 600
@@ -90,8 +99,8 @@ def to_html(report: Report) -> str:
         ],
         costs=plots.cost_plots(report) if plots.any_cost_known(report) else [],
         costs_numbered=len(report.methods) > plots.MOST_NAMED,
-        cutting=wording.cutting(report),
-        silences=(*wording.silences(report), *wording.changes_to_fit(report)),
+        cutting=unanswered.cutting(report),
+        silences=(*unanswered.silences(report), *wording.changes_to_fit(report)),
         truncation=tables.truncation_table(report),
         checks=sections.sections(report, full=True),
         labels_table=tables.labels_table,

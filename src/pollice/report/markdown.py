@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from pollice.judging.results import MethodReport, Report
-from pollice.report import glossary, naming, recommending, sections, tables, wording
+from pollice.report import glossary, naming, recommending, sections, tables, unanswered, wording
 
 # A bracket is text unless it closes a link, an image or a definition; # + - only begin a line.
 _SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:])|^[#+-])")
@@ -24,8 +24,8 @@ def to_markdown(report: Report) -> str:
     blocks += [escape(note) for note in tables.results_notes(report)]
     if report.pairs:
         blocks += ["## Pairs", _table(tables.pairs_table(report.pairs))]
-    blocks += ["## Rows cut", escape(wording.cutting(report))]
-    blocks += [escape(sentence) for sentence in wording.silences(report)]
+    blocks += ["## Rows cut", escape(unanswered.cutting(report))]
+    blocks += [escape(sentence) for sentence in unanswered.silences(report)]
     blocks += [escape(sentence) for sentence in wording.changes_to_fit(report)]
     blocks += [_table(tables.truncation_table(report))] if report.any_cut else []
     for section in (*sections.sections(report, full=True), *sections.confusions(report)):

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pollice.errors import counted
 from pollice.judging.results import Report
-from pollice.report import sections, tables, wording
+from pollice.report import sections, tables, unanswered, wording
 
 _ENOUGH = 10_000  # columns of a terminal, for any table
 _PAIRS_SHOWN = 15  # more pairs than this: only those of the best method
@@ -35,8 +35,8 @@ def show(report: Report, console: Console) -> None:
         _table(console, tables.truncation_table(report))
     _checks(report, console)
     console.print()
-    _say(console, wording.cutting(report))
-    for sentence in (*wording.silences(report), *wording.changes_to_fit(report)):
+    _say(console, unanswered.cutting(report))
+    for sentence in (*unanswered.silences(report), *wording.changes_to_fit(report)):
         _say(console, sentence)
     _say(console, wording.resolution(report))
     console.print()

@@ -17,7 +17,6 @@ NOTHING = "\N{EN DASH}"
 UNKNOWN = "unknown"
 _FIGURES_FOR = 3  # more methods than this in one sentence are named without their figures
 _ONE_ANSWER = 0.9  # a share of the rows above it is nearly all
-_HARDLY = 0.1  # so many answers for each row of a label, or fewer, are hardly any
 _MOST_DECIMALS = 6
 
 VERDICTS: Mapping[str, str] = {
@@ -329,69 +328,6 @@ def _leaks(report: Report) -> list[str]:
     return [f"But do not trust {listed(leaking)}: shuffled labels were no hindrance."]
 
 
-def silences(report: Report) -> tuple[str, ...]:
-    """Return sentences on rows without probabilities, ties, and labels that no row gets."""
-    return tuple(
-        f"{one_line(method.name)} {said}"
-        for method in report.ranked
-        for said in (
-            _unanswered(method.evaluation),
-            _tied(method.evaluation),
-            _never_answered(method.evaluation),
-        )
-        if said
-    )
-
-
-def _unanswered(evaluation: Evaluation) -> str:
-    silent = evaluation.rows - evaluation.scored_rows
-    if not silent:
-        return ""
-    rows = (
-        f"for {count(silent)} of {counted(evaluation.rows, 'row')}, which "
-        f"{'counts' if silent == 1 else 'count'} as wrong"
-    )
-    if evaluation.abstain_below is not None:
-        return f"gave no probabilities {rows}; log loss, ECE and ROC AUC are of the others."
-    return (
-        f"gave no answer {rows}; of those it answered, {share(evaluation.answered_accuracy)} are "
-        "right, and log loss, ECE and ROC AUC are of those alone."
-    )
-
-
-def _tied(evaluation: Evaluation) -> str:
-    if not evaluation.tied_rows:
-        return ""
-    return (
-        f"gave its highest probability to several labels in {count(evaluation.tied_rows)} of "
-        f"{counted(evaluation.rows, 'row')}; such a row is answered with the first of them by name."
-    )
-
-
-def _never_answered(evaluation: Evaluation) -> str:
-    """Name the labels that occur and are (almost) never answered, where there are several.
-
-    The accuracy hides it where such a label is rare, as the middle of a scale often is.
-    """
-    if len(evaluation.label_names) < 3:  # of two, the comparison with the majority tells it
-        return ""
-    scale = evaluation.ordinal.scale if evaluation.ordinal else tuple(evaluation.per_label)
-    answered = [sum(column) for column in zip(*evaluation.confusion, strict=True)]
-    named = []
-    for name in scale:
-        column = evaluation.label_names.index(name)
-        rows = evaluation.per_label[name].support
-        if rows and answered[column] <= _HARDLY * rows:
-            right = evaluation.confusion[column][column]
-            named.append(f"{one_line(name)} ({count(right)} of {counted(rows, 'row', 'rows')})")
-    if not named:
-        return ""
-    return (
-        f"never or hardly ever answers {listed(named)}; in brackets, how many of the rows of such "
-        "a label it has right."
-    )
-
-
 def changes_to_fit(report: Report) -> tuple[str, ...]:
     """Return one sentence for each method that was changed so that it fits into memory."""
     return tuple(
@@ -404,25 +340,3 @@ def changes_to_fit(report: Report) -> tuple[str, ...]:
 
 def _options(changes: Mapping[str, Any]) -> str:
     return listed(f"{name} = {value}" for name, value in changes.items())
-
-
-def cutting(report: Report) -> str:
-    """Return how many methods had to cut test rows, as far as that is known."""
-    told = [each for each in report.methods if each.evaluation.truncated_rows is not None]
-    cut = [method for method in told if method.evaluation.truncated_rows]
-    untold = listed(each.name for each in report.methods if each not in told)
-    if untold:
-        return (
-            f"Whether test rows were cut is unknown of {one_line(untold)}: the predictions tables "
-            f"have no column truncated.{_cut_of_others(cut, told)}"
-        )
-    if not cut:
-        return "No method cut a test row: every text was read whole."
-    return (
-        f"{len(cut)} of {counted(len(report.methods), 'method')} read some test rows only in part. "
-        "Much lower accuracy on many cut rows means that what was left out mattered."
-    )
-
-
-def _cut_of_others(cut: Sequence[MethodReport], told: Sequence[MethodReport]) -> str:
-    return f" Of the others, {len(cut)} of {len(told)} cut some." if told else ""

@@ -28,9 +28,9 @@ from pollice.predictions.part_formats import (
     SUFFIXES,
     TEXT_SUFFIXES,
     PartFormat,
-    check_sheet,
     part_format,
 )
+from pollice.predictions.sheets import check_sheet
 from pollice.predictions.stream import Asked, PartsFolder, ReadRows, answer_rows, write_output
 from pollice.predictions.table import Predictions
 from pollice.runs.new_texts import read_new_texts, reading_of
