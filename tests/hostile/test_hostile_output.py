@@ -27,10 +27,11 @@ from pollice.cli.streams import plain_streams
 from pollice.cli.terminal import Terminal
 from pollice.data.reading import read_dataset, read_texts
 from pollice.predictions.cells import disarm, rearm
-from pollice.predictions.files import write_predictions, write_rows
+from pollice.predictions.files import write_rows
 from pollice.predictions.table import Predictions
 from pollice.report import to_html, to_markdown, write_report
 from pollice.system.progress import stage
+from written_answers import write_answers
 
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 ENCODINGS = ("ascii", "cp1252", "latin-1", "utf-8")
@@ -296,7 +297,7 @@ def cells(path: Path, column: str) -> list[str]:
 
 
 def test_formulas_in_csv_are_disarmed(tmp_path: Path) -> None:
-    write_predictions(formulas(), tmp_path / "out", ".csv")
+    write_answers(formulas(), tmp_path / "out", ".csv")
     assert cells(tmp_path / "out", "id") == [
         "'=cmd|' /C calc'!A0", "'+1", "'@SUM(A1)", "'-2+3+cmd", "'\t=2", "'\r=3", "''=1", "-5",
         "plain",
@@ -306,7 +307,7 @@ def test_formulas_in_csv_are_disarmed(tmp_path: Path) -> None:
 
 
 def test_raw_cells_are_kept(tmp_path: Path) -> None:
-    write_predictions(formulas(), tmp_path / "out", ".csv", raw_cells=True)
+    write_answers(formulas(), tmp_path / "out", ".csv", raw_cells=True)
     assert cells(tmp_path / "out", "id") == list(FORMULAS)
 
 

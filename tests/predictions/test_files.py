@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from pollice.errors import PredictionsError
-from pollice.predictions.files import check_output, write_predictions
+from pollice.predictions.files import check_output
 from pollice.predictions.table import Predictions
+from written_answers import write_answers
 
 ROWS = Predictions(
     ids=("a", 'ü,\n"b"', "c"),
@@ -23,7 +24,7 @@ ROWS = Predictions(
 
 
 def test_csv_names_the_label_and_its_probability(tmp_path: Path) -> None:
-    write_predictions(ROWS, tmp_path / "out", ".csv")
+    write_answers(ROWS, tmp_path / "out", ".csv")
     with (tmp_path / "out").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == list(ROWS.ids)
@@ -36,11 +37,12 @@ def test_csv_names_the_label_and_its_probability(tmp_path: Path) -> None:
         "probability:pos": "0.666667",
         "tokens": "8",
         "truncated": "True",
+        "status": "judged",
     }
 
 
 def test_labels_that_are_given_stand_instead_of_the_predicted(tmp_path: Path) -> None:
-    write_predictions(ROWS, tmp_path / "out", ".csv", ["pos", None, "pos"])
+    write_answers(ROWS, tmp_path / "out", ".csv", ["pos", None, "pos"])
     with (tmp_path / "out").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ["pos", "", "pos"]
@@ -50,7 +52,7 @@ def test_labels_that_are_given_stand_instead_of_the_predicted(tmp_path: Path) ->
 def test_known_labels_are_written_so_that_the_file_can_be_evaluated(tmp_path: Path) -> None:
     """A row without a known label has an empty cell."""
     known = replace(ROWS, gold=("pos", None, "neg"))
-    write_predictions(known, tmp_path / "out.csv", ".csv")
+    write_answers(known, tmp_path / "out.csv", ".csv")
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["gold"] for row in rows] == ["pos", "", "neg"]
@@ -60,7 +62,7 @@ def test_known_labels_are_written_so_that_the_file_can_be_evaluated(tmp_path: Pa
 
 
 def test_json_lines_hold_one_row_each(tmp_path: Path) -> None:
-    write_predictions(ROWS, tmp_path / "out", ".jsonl")
+    write_answers(ROWS, tmp_path / "out", ".jsonl")
     lines = (tmp_path / "out").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["id"] for line in lines] == list(ROWS.ids)
     assert json.loads(lines[0]) == {
@@ -71,11 +73,12 @@ def test_json_lines_hold_one_row_each(tmp_path: Path) -> None:
         "probability:pos": 0.75,
         "tokens": 3,
         "truncated": False,
+        "status": "judged",
     }
 
 
 def test_parquet_is_the_table_itself(tmp_path: Path) -> None:
-    write_predictions(ROWS, tmp_path / "out.parquet", ".parquet")
+    write_answers(ROWS, tmp_path / "out.parquet", ".parquet")
     again = Predictions.read(tmp_path / "out.parquet")
     assert again.ids == ROWS.ids
     assert np.array_equal(again.probabilities, ROWS.probabilities)
@@ -89,8 +92,8 @@ def test_a_row_without_an_answer_has_no_label(tmp_path: Path) -> None:
         tokens=np.zeros(1, np.int64),
         truncated=np.zeros(1, np.bool_),
     )
-    write_predictions(silent, tmp_path / "out.jsonl", ".jsonl")
-    write_predictions(silent, tmp_path / "out.csv", ".csv")
+    write_answers(silent, tmp_path / "out.jsonl", ".jsonl")
+    write_answers(silent, tmp_path / "out.csv", ".csv")
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
@@ -98,7 +101,7 @@ def test_a_row_without_an_answer_has_no_label(tmp_path: Path) -> None:
     row = json.loads((tmp_path / "out.jsonl").read_text(), parse_constant=refuse)
     assert row["label"] is None
     assert row["probability"] is None
-    assert (tmp_path / "out.csv").read_text().splitlines()[1] == "a,,,,,0,False"
+    assert (tmp_path / "out.csv").read_text().splitlines()[1] == "a,,,,,0,False,no text"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A saved predictor reads new texts as it read those that it learned from."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from pollice.data.columns import ReadOptions
 from pollice.data.reading import read_dataset
 from pollice.errors import OptionError, RunError
+from pollice.predictions.answers import Answer, Tally
 from pollice.predictions.table import Predictions
 from pollice.runs.experiment import read_experiment
-from pollice.runs.new_texts import compare_known, predict_file, read_new_texts
+from pollice.runs.new_texts import predict_file, read_new_texts, say_known
 from pollice.runs.predictors import load_reading
 from pollice.runs.run import run_experiment
 from pollice.system.folders import read_manifest, write_manifest
@@ -65,7 +67,7 @@ def test_new_texts_are_read_alike(saved: Path, tmp_path: Path) -> None:
     assert table.gold == ("neg", "pos") * 10
     predictions = predict_file(saved, str(tmp_path / "new.csv"))
     assert predictions.predicted == table.gold
-    assert compare_known(predictions, predictions.predicted) == (
+    assert say_known(20, right=20, silent=0, others=0) == (
         "20 rows with a known label, 20 answered so (100.0%)."
     )
 
@@ -156,19 +158,27 @@ def test_a_test_source_is_spelled_as_the_training_rows(tmp_path: Path) -> None:
 
 
 def test_rows_without_a_label_are_counted() -> None:
-    predictions = Predictions(
+    """So are rows that have one and no answer, by the same counts that `predict` keeps."""
+    answers = [Answer(label, (0.5, 0.5), 1, False) for label in ("neg", "pos", "neg")]
+    tally = Tally()
+    tally.add(answers, {}, ("neg", None, "pos"))
+    counts = {"right": tally.known_right, "silent": tally.known_silent}
+    assert say_known(tally.known, **counts, others=tally.rows - tally.known) == (
+        "2 rows with a known label, 1 answered so (50.0%), 1 without one are not counted."
+    )
+    silent = Tally()
+    silent.add([*answers[:2], replace(answers[2], label=None)], {}, ("neg", None, "pos"))
+    counts = {"right": silent.known_right, "silent": silent.known_silent}
+    assert say_known(silent.known, **counts, others=silent.rows - silent.known) == (
+        "2 rows with a known label, 1 answered so (50.0%), 1 not answered, 1 without one are not "
+        "counted."
+    )
+    table = Predictions(
         ids=("a", "b", "c"),
         label_names=("neg", "pos"),
-        probabilities=np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]),
+        probabilities=np.full((3, 2), 0.5),
         gold=("neg", None, "pos"),
         tokens=np.zeros(3, np.int64),
         truncated=None,
     )
-    assert compare_known(predictions, predictions.predicted) == (
-        "2 rows with a known label, 1 answered so (50.0%), 1 without one are not counted."
-    )
-    assert predictions.labelled.ids == ("a", "c")
-    assert compare_known(predictions, ("neg", "pos", None)) == (
-        "2 rows with a known label, 1 answered so (50.0%), 1 not answered, 1 without one are not "
-        "counted."
-    )
+    assert table.labelled.ids == ("a", "c")

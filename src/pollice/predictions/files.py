@@ -1,11 +1,11 @@
-"""Predictions as files for people: CSV and JSON Lines, besides Parquet.
+"""Tables for people as files, and the checks of an output before anything is judged.
 
 Knows nothing about predictors.
 """
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from pollice.errors import PredictionsError
 from pollice.predictions.cells import disarm
-from pollice.predictions.table import Predictions
 from pollice.system.folders import probe_file, probe_space
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -74,27 +73,6 @@ def check_room(
     probe_space(path, letters + len(ids) * (_ROW_BYTES + _PROBABILITY_BYTES * len(label_names)))
 
 
-def write_predictions(
-    predictions: Predictions,
-    path: Path,
-    suffix: str,
-    labels: Sequence[str | None] | None = None,
-    *,
-    raw_cells: bool = False,
-) -> None:
-    """Write the table in the format of a suffix; CSV and JSON Lines have a label column.
-
-    The known labels are written as the column ``gold``, so that `evaluate` can read the file.
-    ``labels`` is one per row, None for an empty label; by default the predicted ones.
-    ``raw_cells`` keeps cells of CSV that a spreadsheet would take for formulas.
-    """
-    if suffix == ".parquet":
-        predictions.write(path)
-        return
-    rows = _rows(predictions, predictions.predicted if labels is None else labels)
-    write_rows(rows, _columns(predictions), path, suffix, raw_cells=raw_cells)
-
-
 def write_rows(
     rows: Iterable[Mapping[str, Any]],
     columns: Sequence[str],
@@ -124,27 +102,3 @@ def write_rows(
 
 def _disarmed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: disarm(value) if isinstance(value, str) else value for name, value in row.items()}
-
-
-def _columns(predictions: Predictions) -> list[str]:
-    probabilities = [f"probability:{name}" for name in predictions.label_names]
-    known = [] if predictions.gold is None else ["gold"]
-    return ["id", *known, "label", "probability", *probabilities, "tokens", "truncated"]
-
-
-def _rows(predictions: Predictions, labels: Sequence[str | None]) -> Iterator[dict[str, Any]]:
-    for number, answer in enumerate(predictions.predicted):
-        probabilities = [
-            None if answer is None else round(float(value), 6)  # JSON has no NaN
-            for value in predictions.probabilities[number]
-        ]
-        values = [
-            predictions.ids[number],
-            *(() if predictions.gold is None else (predictions.gold[number],)),
-            labels[number],
-            None if answer is None else max(value for value in probabilities if value is not None),
-            *probabilities,
-            int(predictions.tokens[number]),
-            None if predictions.truncated is None else bool(predictions.truncated[number]),
-        ]
-        yield dict(zip(_columns(predictions), values, strict=True))

@@ -4,7 +4,7 @@ Knows nothing about models, and nothing about the terminal.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from pollice.data.columns import USUAL, ReadOptions
 from pollice.data.dataset import TextTable
 from pollice.data.reading import read_texts
-from pollice.errors import OptionError, did_you_mean
+from pollice.errors import OptionError, counted, did_you_mean
 from pollice.predictions.predict import predict
 from pollice.predictions.table import Predictions
 from pollice.runs.predictors import load_predictor, load_reading
@@ -102,26 +102,9 @@ def _differences(remembered: ReadOptions, options: ReadOptions) -> tuple[str, ..
     )
 
 
-def compare_known(predictions: Predictions, answers: Sequence[str | None]) -> str | None:
-    """Return a sentence on the rows whose true label is known; None if there are none."""
-    pairs = [
-        (gold, answer)
-        for gold, answer in zip(predictions.gold or (), answers, strict=False)
-        if gold is not None
-    ]
-    if not pairs:
-        return None
-    return say_known(
-        len(pairs),
-        right=sum(gold == answer for gold, answer in pairs),
-        silent=sum(answer is None for _, answer in pairs),
-        others=len(predictions) - len(pairs),
-    )
-
-
 def say_known(known: int, *, right: int, silent: int, others: int) -> str:
     """Return a sentence on the rows whose true label is known."""
     left = f", {others:,} without one are not counted" if others else ""
     left = f", {silent:,} not answered{left}" if silent else left
-    rows = "1 row" if known == 1 else f"{known:,} rows"
+    rows = counted(known, "row")
     return f"{rows} with a known label, {right:,} answered so ({right / known:.1%}){left}."
