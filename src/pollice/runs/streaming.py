@@ -144,14 +144,14 @@ def predict_files(
             asked = _asked(folder, columns, rows, options)
             return _write_standard(asked, rows, form)
         parts = PartsFolder(Path(output), form.suffix)
+        reading = [[name, repr(given[name])] for name in sorted(given)]
         said = {
             "version": _VERSION,
             "input": _identity(rows),
             "predictor": file_sha256(folder / MANIFEST),
-            "options": {**options.affecting, "reading": sorted((k, repr(given[k])) for k in given)},
+            "options": {**options.affecting, "reading": reading},
             "columns": list(columns.names),
         }
-        said["options"]["reading"] = [list(pair) for pair in said["options"]["reading"]]
         done = parts.prepare(said, overwrite=options.overwrite)
         if done:
             logger.info(f"{parts.path}: {done:,} rows are done already, and are not judged again.")
