@@ -85,7 +85,7 @@ class NgramModel:
         The tokens are words and signs, or in a text without known ones its known characters. So 0
         means that nothing of the text is known.
         """
-        # Numbers of more texts than fit into the processor's cache are twice as slow.
+        # In one go, the numbers of many texts do not fit into the processor's cache: half as fast.
         starts = range(0, max(1, len(texts)), _TEXTS_AT_ONCE)
         judged = [self._judge_some(texts[start : start + _TEXTS_AT_ONCE]) for start in starts]
         probabilities, known = zip(*judged, strict=True)
