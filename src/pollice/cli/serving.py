@@ -10,7 +10,7 @@ import click
 
 from pollice.cli.options import ABSTAIN
 from pollice.cli.work import waiting
-from pollice.errors import OptionError
+from pollice.errors import OptionError, counted
 
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
@@ -57,7 +57,7 @@ def serve(
         )
     from pollice.judging.metrics import check_threshold
     from pollice.serve.keys import check_host, read_keys
-    from pollice.serve.running import listen, run
+    from pollice.serve.listening import listen
 
     check_threshold(abstain_below)
     keys = read_keys(key_file)
@@ -67,6 +67,7 @@ def serve(
         with waiting("loading the models"):
             from pollice.models.pretrained.devices import limit_threads
             from pollice.serve.models import Service, load_contents
+            from pollice.serve.running import run
 
             if threads is not None:
                 limit_threads(threads)
@@ -77,8 +78,9 @@ def serve(
         address, at = listening.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         click.echo(f"Serving {', '.join(service.models)} on http://{shown}:{at} (routes: /docs)")
-        run(service, listening, keys, report)
-    click.echo("Stopped; what was in flight was answered.")
+        unanswered = run(service, listening, keys, report)
+    late = f"{counted(unanswered, 'call')} took too long and got no answer"
+    click.echo(f"Stopped; {late if unanswered else 'what was in flight was answered'}.")
 
 
 def _texts(source: str | None) -> tuple[str, ...]:
