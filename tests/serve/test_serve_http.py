@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import Route
 
@@ -32,9 +32,11 @@ def running() -> Iterator[Running]:
 
 def routes_of(app: FastAPI) -> list[tuple[str, str]]:
     """Return every path of an application with each of its methods, hidden ones too."""
-    routes = [route for route in app.router.routes if isinstance(route, Route | APIRoute)]
-    assert len(routes) == len(app.router.routes)
-    return [(route.path, verb) for route in routes for verb in route.methods or ()]
+    routes = [found.original_route for found in iter_route_contexts(app.router.routes)]
+    assert all(isinstance(route, Route | APIRoute) for route in routes)
+    return [
+        (route.path.replace(":path", ""), verb) for route in routes for verb in route.methods or ()
+    ]
 
 
 def predict(running: Running, text: str) -> httpx.Response:
