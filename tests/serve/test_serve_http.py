@@ -32,8 +32,9 @@ def running() -> Iterator[Running]:
 
 def routes_of(app: FastAPI) -> list[tuple[str, str]]:
     """Return every path of an application with each of its methods, hidden ones too."""
-    routes = [found.original_route for found in iter_route_contexts(app.router.routes)]
-    assert all(isinstance(route, Route | APIRoute) for route in routes)
+    found = [each.original_route for each in iter_route_contexts(app.router.routes)]
+    routes = [route for route in found if isinstance(route, Route | APIRoute)]
+    assert len(routes) == len(found)
     return [
         (route.path.replace(":path", ""), verb) for route in routes for verb in route.methods or ()
     ]

@@ -37,7 +37,9 @@ class Limits:
     backlog_texts: int = 64
     """So many texts may wait however slow the model is."""
     batch_tokens: int = 2_048
-    """So many tokens, estimated, are judged at once."""
+    """At most so many tokens, estimated, are judged at once."""
+    batch_seconds: float = 0.25
+    """A batch is smaller where it would take longer than about so long, but holds 8 texts."""
     wait_seconds: float = 0.002
     """So long a text waits for others that can be judged with it."""
     deadline_seconds: float = 30.0

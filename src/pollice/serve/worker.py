@@ -23,6 +23,8 @@ from pollice.serve.turns import Turns
 
 logger = logging.getLogger(__name__)
 
+_FEWEST = 8
+"""Fewer texts at once take longer for each of them."""
 _LETTERS_A_TOKEN = 4
 _TOKENS_AROUND = 8
 """What a text has besides its own tokens: the start, the end, or a question."""
@@ -219,27 +221,35 @@ class Worker:
         return sum(job.tokens for job in self._jobs)
 
     def _take(self) -> list[_Job]:
-        """Take the first text, and others of its judge until a batch is full."""
-        batch: list[_Job] = []
-        late: list[_Job] = []
-        others: deque[_Job] = deque()
-        tokens, now = 0, time.monotonic()
+        """Take the first text, and others of its judge until a batch is full.
+
+        They come from both ends of the queue in turn: so whoever comes after a rush is answered
+        soon, and nobody waits for ever.
+        """
+        now = time.monotonic()
         with self._changed:
-            for job in self._jobs:
-                fits = not batch or tokens + job.tokens <= self._limits.batch_tokens
-                if job.done.done():
-                    continue
-                if now > job.deadline:
-                    late.append(job)
-                elif fits and (not batch or job.judge == batch[0].judge):
-                    batch.append(job)
-                    tokens += job.tokens
-                else:
-                    others.append(job)
-            self._jobs = others
-            self._metrics.waiting(self._name, len(others))
+            late = [job for job in self._jobs if now > job.deadline]
+            waiting = [job for job in self._jobs if now <= job.deadline and not job.done.done()]
+            batch = self._fill(waiting)
+            taken = set(map(id, batch))
+            self._jobs = deque(job for job in waiting if id(job) not in taken)
+            self._metrics.waiting(self._name, len(self._jobs))
         for job in late:
             self._fail(job, too_late())
+        return batch
+
+    def _fill(self, waiting: Sequence[_Job]) -> list[_Job]:
+        alike = [job for job in waiting if job.judge == waiting[0].judge]
+        batch: list[_Job] = []
+        tokens = 0
+        for number in range(len(alike)):
+            job = alike[-(number + 1) // 2] if number % 2 else alike[number // 2]
+            tokens += job.tokens
+            is_slow = tokens * self._seconds_a_token > self._limits.batch_seconds
+            too_many = tokens > self._limits.batch_tokens
+            if batch and (too_many or (is_slow and len(batch) >= _FEWEST)):
+                break
+            batch.append(job)
         return batch
 
     def _judge(self, jobs: Sequence[_Job]) -> None:
