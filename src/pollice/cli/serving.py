@@ -19,7 +19,7 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 @click.argument("predictors", nargs=-1, required=True, metavar="PREDICTOR...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--threads", type=click.IntRange(1), help="For each model [default: all cores].")
+@click.option("--threads", type=click.IntRange(1), help="For each model [default: its share].")
 @click.option("--calibrate", help="A file of texts that calibrate a checkpoint's answers.")
 @click.option(
     "--key-file",
@@ -65,12 +65,12 @@ def serve(
     # Before models are loaded, which may take minutes: a port in use is told at once.
     with listen(host, port) as listening:
         with waiting("loading the models"):
-            from pollice.models.pretrained.devices import limit_threads
+            from pollice.models.pretrained.devices import limit_threads, share_threads
             from pollice.serve.models import Service, load_contents
             from pollice.serve.running import run
 
-            if threads is not None:
-                limit_threads(threads)
+            threads = threads or share_threads(len(predictors))
+            limit_threads(threads)
             contents, failures = load_contents(predictors, _texts(calibrate))
         service = Service(contents, abstain_below=abstain_below, failures=failures, threads=threads)
         for name, reason in failures.items():
