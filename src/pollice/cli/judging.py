@@ -152,7 +152,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     --label-column and --label-names are for that file. --set prompt.option=value sets any other
     option of prompt, such as prompt.label_words='{"bug": ["error", "crash"]}'.
     For many rows, --fast lets the model judge 3,000 texts, and a student that learns from them the
-    others, hundreds of times as fast; it says how well the two agree.
+    others, about a hundred times as fast; it says how well the two agree.
     """
     _check_names(file, output, given)
     with waiting("loading the method prompt"):
