@@ -226,6 +226,10 @@ class _Promise:
     answer: Answer | None = None
 
 
+def _kept(answer: Answer | None) -> _Promise | None:
+    return None if answer is None else _Promise(answer=answer)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
     """Rows, the places of their answers, and those of the texts that are new among them."""
@@ -237,7 +241,7 @@ class _Batch:
     @property
     def answers(self) -> list[Answer | None]:
         """The answers, once all workers gave theirs."""
-        return [place and place.answer for place in self.places]
+        return [None if place is None else place.answer for place in self.places]
 
 
 def _plan(rows: Rows, cache: AnswerCache[_Promise]) -> _Batch:
@@ -348,7 +352,7 @@ class _Work:
         for rows in read(ROWS_AT_ONCE):
             answers = list(islice(done, len(rows)))
             if answers:
-                cache.learn(rows.texts, [told and _Promise(answer=told) for told in answers])
+                cache.learn(rows.texts, list(map(_kept, answers)))
                 self._count(rows, answers)
                 continue
             group.append(_plan(rows, cache))
