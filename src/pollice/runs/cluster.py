@@ -33,6 +33,7 @@ from pollice.predictions.stream import (
 )
 from pollice.runs.cluster_worker import RowsOfPart, Shared, Worker, write_part
 from pollice.runs.worker_pool import Call, WorkerPool, logger
+from pollice.system.interruption import stopping
 from pollice.system.measuring import release_memory
 from pollice.system.progress import Advance, stage
 from pollice.system.threads import usual_threads
@@ -92,31 +93,38 @@ def write_output_on_cluster(
         room = find_room(ray.cluster_resources(), workers, usual_threads())
         logger.info(room.sentence)
         actor = ray.remote(Worker).options(**room.options)
-        pool = WorkerPool(ray=ray, start=lambda: actor.remote(shared), size=room.workers)
-        try:
-            with stage("judging", total=total) as advance:
-                work = _Work(
-                    shared=shared,
-                    folder=folder,
-                    pool=pool,
-                    advance=advance,
-                    batches_a_call=_batches_a_call(total - folder.rows, room.workers),
-                    parts=_PartsInWork(
-                        shared=shared, folder=folder, pool=pool, rows_a_part=rows_a_part
-                    ),
-                )
-                pool.open()
+        with stopping() as stop, stage("judging", total=total) as advance:
+            pool = WorkerPool(
+                ray=ray, start=lambda: actor.remote(shared), size=room.workers, stop=stop
+            )
+            parts = _PartsInWork(shared=shared, folder=folder, pool=pool, rows_a_part=rows_a_part)
+            work = _Work(
+                shared=shared,
+                folder=folder,
+                pool=pool,
+                advance=advance,
+                batches_a_call=_batches_a_call(total - folder.rows, room.workers),
+                parts=parts,
+            )
+            with _open(pool, folder):
                 work.judge(read)
-        except ray.exceptions.RayError as error:
-            said = str(error).strip().splitlines()[0].rstrip(".:")
-            raise MachineError(
-                f"Expected a Ray cluster that goes on, but Ray says “{said}”; "
-                f"{folder.kept_sentence}"
-            ) from error
-        finally:
-            pool.close()
         folder.join(shared.form)
     return work.tally
+
+
+@contextmanager
+def _open(pool: WorkerPool, folder: PartsFolder) -> Iterator[None]:
+    """Start the workers and end them, whatever happens; say what Ray itself cannot do."""
+    try:
+        pool.open()
+        yield
+    except pool.ray.exceptions.RayError as error:
+        said = str(error).strip().splitlines()[0].rstrip(".:")
+        raise MachineError(
+            f"Expected a Ray cluster that goes on, but Ray says “{said}”; {folder.kept_sentence}"
+        ) from error
+    finally:
+        pool.close()
 
 
 def _batches_a_call(rows: int, workers: int) -> int:

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pollice.errors import MachineError
+from pollice.system.interruption import StopFlag
 
 logger = logging.getLogger("pollice")
 
 _MOST_LOST = 3
 """So many workers may end at one call: what ends four of them lies in the call."""
+_SECONDS_A_LOOK = 0.2
+"""A signal is looked for so often: Ray, while it waits, would forget which one it was."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,11 +41,13 @@ class WorkerPool:
         ray: The package, connected to a cluster.
         start: Starts a worker. Its method ``open`` is called first.
         size: How many there are; one that ends is replaced.
+        stop: Whether the work was asked to stop.
     """
 
     ray: Any
     start: Callable[[], Any]
     size: int
+    stop: StopFlag
     _busy: dict[Any, tuple[Any, Call]] = field(default_factory=dict)
     """Of each result that is awaited, the worker and the call."""
     _free: list[Any] = field(default_factory=list)
@@ -67,16 +72,19 @@ class WorkerPool:
         return call
 
     def wait(self) -> None:
-        """Wait until at least one more call has ended.
+        """Wait until one more call has ended, or some time has passed.
 
         Raises:
+            KeyboardInterrupt: the work was asked to stop.
             MachineError: one call ended several workers, or Ray cannot go on.
             Exception: what a worker raised, as it raised it.
         """
-        self._go_on(timeout=None)
+        self._go_on(timeout=_SECONDS_A_LOOK)
 
-    def _go_on(self, timeout: float | None) -> None:
+    def _go_on(self, timeout: float) -> None:
         """Take what has ended, and give out the next calls."""
+        if self.stop.requested is not None:
+            raise KeyboardInterrupt(self.stop.requested)
         ended, _ = self.ray.wait(list(self._busy), num_returns=1, timeout=timeout)
         for reference in ended:
             worker, call = self._busy.pop(reference)
