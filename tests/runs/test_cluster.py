@@ -4,6 +4,8 @@ import importlib.util
 import os
 import re
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -349,6 +351,32 @@ def test_a_missing_extra_is_said(judge: Path, texts: Path, tmp_path: Path) -> No
         with pytest.raises(OptionError, match=f"^{re.escape(said)}$"):
             predict(judge, texts, tmp_path / "out.csv", engine="ray")
     assert [path.name for path in tmp_path.iterdir()] == ["texts.csv"]
+
+
+def test_an_address_where_no_cluster_answers_is_said(
+    judge: Path, texts: Path, tmp_path: Path
+) -> None:
+    """In a process of its own: a connection that is there already would be used."""
+    pytest.importorskip("ray", reason="ray is not installed: that is said first")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "pollice", "predict", str(judge), str(texts)),
+                *("-o", str(tmp_path / "out.csv"), "--engine", "ray"),
+            ],
+            env={**os.environ, "RAY_ADDRESS": f"127.0.0.1:{port}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        f"Error: Expected a Ray cluster at RAY_ADDRESS=127.0.0.1:{port}, but none can be used "
+        "([Errno 111] Connection refused). Check that it runs, or unset RAY_ADDRESS to use this "
+        "machine alone."
+    )
 
 
 def test_standard_output_has_no_parts_that_workers_could_write(judge: Path, texts: Path) -> None:

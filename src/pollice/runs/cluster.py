@@ -9,6 +9,7 @@ and `ray.data`, which would form other batches, is not used.
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -44,6 +45,7 @@ _CALLS_A_WORKER = 8
 _AHEAD = 4
 """The calls for each worker that may wait for an earlier one: rows are written in their order."""
 _ADDRESS = "RAY_ADDRESS"
+_SECONDS_TO_CONNECT = 10.0
 
 
 def check_cluster(output: str) -> None:
@@ -149,17 +151,29 @@ def connected() -> Iterator[Any]:
     more: dict[str, Any] = {} if address else {"include_dashboard": False}
     with _handler_kept():
         try:
+            check_address(address or "")
             ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **more)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             said = str(error).strip().splitlines()[0].rstrip(".:")
             raise MachineError(
-                f"Expected a Ray cluster at {_ADDRESS}={address or 'local'}, but Ray says "
-                f"“{said}”. Check that it runs, or unset {_ADDRESS} to use this machine alone."
+                f"Expected a Ray cluster at {_ADDRESS}={address or 'local'}, but none can be used "
+                f"({said}). Check that it runs, or unset {_ADDRESS} to use this machine alone."
             ) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Call at HOST:PORT, if an address is such: Ray itself would call for minutes.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "://" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_CONNECT).close()
 
 
 @contextmanager
