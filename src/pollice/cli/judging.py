@@ -34,6 +34,18 @@ if TYPE_CHECKING:
     help="The format on standard output [default: that of FILES, else csv].",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Judge in this process, or on the Ray cluster at RAY_ADDRESS.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Of --engine ray [default: one for each GPU, else what the CPUs have room for].",
+)
 @RAW_CELLS
 @ABSTAIN
 @reading
@@ -57,6 +69,8 @@ def predict(predictor: Path, files: tuple[str, ...], output: str, **given: Any) 
         raw_cells=given["raw_cells"],
         overwrite=given["overwrite"],
         format=f".{given['suffix']}" if given["suffix"] else None,
+        engine=given["engine"],
+        workers=given["workers"],
     )
     check_stream_output(output, files, options)
     folder = predictor_folder(predictor)
