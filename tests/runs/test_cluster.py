@@ -257,7 +257,6 @@ def test_what_was_stopped_goes_on_with_either_engine(
     assert stopped.value.args == (signal.SIGTERM,)
     kept = PartsFolder(output, ".csv")
     assert 0 < kept.rows < ROWS
-    assert not list(kept.path.glob(".*.partial"))
     whole = tmp_path / "whole.csv"
     local = predict(judge, texts, whole)
     if engine == "ray":
@@ -265,6 +264,8 @@ def test_what_was_stopped_goes_on_with_either_engine(
     else:
         _go_on_locally(judge, texts, output)
     assert output.read_bytes() == whole.read_bytes()
+    # A worker that was ended while it wrote may leave a part without a name until then.
+    assert not kept.path.exists()
 
 
 def _go_on_locally(judge: Path, texts: Path, output: Path) -> None:
