@@ -18,8 +18,7 @@ from starlette.routing import Route
 
 from pollice.serve.keys import Keys, read_keys
 from pollice.serve.limits import Limits, nested_deeper
-from pollice.serve.page import OPEN_PATHS
-from serving import Lettered, Running, lettered_service, served, until
+from serving import LABELS, Lettered, Running, lettered_service, served, until
 
 KEY = "0123456789abcdef-key"
 
@@ -53,9 +52,8 @@ def test_every_route_needs_a_key_but_health(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("POLLICE_KEYS", f"another-key-of-enough-letters,{KEY}")
     with served(lettered_service(), read_keys(None)) as server, httpx.Client() as client:
         described = set(server.app.openapi()["paths"])
-        listed = [(path, verb) for path, verb in routes_of(server.app) if path not in OPEN_PATHS]
-        assert described <= {path for path, _ in listed} | {"/"}
-        listed += [(path, "POST") for path in OPEN_PATHS]  # may be looked at, and nothing else
+        listed = list(routes_of(server.app))
+        assert described <= {path for path, _ in listed}
         for path, verb in [*listed, ("/nowhere", "GET")]:
             place = re.sub(r"\{.*?\}", "letters", path)
             answer = client.request(verb, server.url + place)
@@ -64,6 +62,11 @@ def test_every_route_needs_a_key_but_health(monkeypatch: pytest.MonkeyPatch) -> 
             assert client.get(f"{server.url}/ready", headers=headers).status_code == 200
         for headers in ({"Authorization": f"Basic {KEY}"}, {"X-API-Key": f"{KEY}x"}):
             assert client.get(f"{server.url}/ready", headers=headers).status_code == 401
+        for person in ("", "a person"):
+            assert client.get(f"{server.url}/", auth=(person, KEY)).status_code == 200
+            assert client.get(f"{server.url}/", auth=(KEY, person)).status_code == 401
+        challenges = client.get(f"{server.url}/").headers.get_list("www-authenticate")
+        assert challenges == ["Bearer", 'Basic realm="pollice", charset="UTF-8"']
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,49 @@ def test_a_text_that_fails_fails_alone(caplog: pytest.LogCaptureFixture) -> None
     assert "private" not in caplog.text
     assert "secret" not in caplog.text
     assert max(predictor.batches) > 1
+
+
+@pytest.mark.parametrize("path", ["/predict", "/"])
+@pytest.mark.parametrize(
+    ("bad", "status", "reason"),
+    [
+        (
+            "boom",
+            500,
+            "Expected a text that the model can judge, but it failed on this one: leave it out.",
+        ),
+        (
+            "a" * 200_001,
+            413,
+            "Expected texts of at most 200,000 characters, but one has 200,001: cut it.",
+        ),
+        (
+            "half \ud800",
+            422,
+            "Expected texts of whole characters, but one holds half a surrogate pair: encode it "
+            "again.",
+        ),
+    ],
+)
+def test_a_text_of_a_batch_fails_alone(
+    running: Running, path: str, bad: str, status: int, reason: str
+) -> None:
+    """Its error stands where its labels would; where no text is left, the call fails."""
+    texts = [f"a text of number {row}" for row in range(31)]
+    texts.insert(7, bad)
+    pack = [[text] for text in texts] if path == "/predict" else texts
+    answer = post(running, path, json.dumps({"inputs": pack}))
+    assert answer.status_code == 200
+    rows = answer.json()
+    assert rows[7]["error"] == reason
+    good = texts[:7] + texts[8:]
+    judged = Lettered().predict_proba(good)
+    found = [{each["label"]: each["score"] for each in row} for row in rows[:7] + rows[8:]]
+    assert [[row[name] for name in LABELS] for row in found] == judged.tolist()
+    assert answer.headers["x-truncated"].split(",").index("error") == 7
+    assert answer.headers["x-abstained"].split(",").count("error") == 1
+    alone = post(running, path, json.dumps({"inputs": [[bad]] if path == "/predict" else [bad]}))
+    assert (alone.status_code, alone.json()["error"]) == (status, reason)
 
 
 def test_64_clients_get_what_each_gets_alone() -> None:

@@ -57,7 +57,7 @@ class ServiceForPage:
         Raises:
             Refused: the model has no labels of its own, or too many texts wait to be explained.
         """
-        self._service.check_texts([text])
+        self._service.check_text(text)
         content = self._service.find(name).content
         if not isinstance(content, Trained):
             raise Refused(422, "Expected a trained predictor, but this is none.", "invalid")

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from fastapi import Response
 from starlette.datastructures import Headers
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 _HEALTH = "/health"
 """The route that needs no key."""
-_LOOKING = ("GET", "HEAD")
 _STATES = ("/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
 """What is answered while the service stops too."""
 _THROWN_AWAY = 16
@@ -42,7 +41,6 @@ class Guard:
         keys: Who may call.
         limits: The size and the nesting of bodies.
         respond: Makes the response of a refusal, for a path.
-        open_paths: What may be looked at without a key: files of a page, which hold no secret.
     """
 
     def __init__(
@@ -53,14 +51,12 @@ class Guard:
         keys: Keys,
         limits: Limits,
         respond: Respond,
-        open_paths: Sequence[str] = (),
     ) -> None:
         self._app = app
         self._service = service
         self._keys = keys
         self._limits = limits
         self._respond = respond
-        self._open_paths = open_paths
         self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,14 +117,11 @@ class Guard:
     def _check_key(self, scope: Scope) -> None:
         headers = dict(scope["headers"])  # names come in small letters
         given = headers.get(b"authorization"), headers.get(b"x-api-key")
-        is_open = scope["path"] == _HEALTH or (
-            scope["path"] in self._open_paths and scope["method"] in _LOOKING
-        )
-        if not is_open and not self._keys.allow(*given):
+        if scope["path"] != _HEALTH and not self._keys.allow(*given):
             raise Refused(
                 401,
                 "Expected a key, but the call has none that is known: send it as `Authorization: "
-                "Bearer KEY` or `X-API-Key: KEY`.",
+                "Bearer KEY` or `X-API-Key: KEY`, or from a browser as the password.",
                 "unauthorized",
             )
 

@@ -57,11 +57,9 @@ def create_app(
     for module in (tei, hugging_face, open_inference, decisions, system_one):
         app.include_router(module.router)
     _add_own_routes(app)
-    open_paths: tuple[str, ...] = ()
     if importlib.util.find_spec(_PAGE) is not None:
         page: Any = importlib.import_module(_PAGE)
         app.include_router(page.page_router(ServiceForPage(service), report))
-        open_paths = page.OPEN_PATHS
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _misshaped)
     app.add_exception_handler(HTTPException, _unrouted)
@@ -71,7 +69,6 @@ def create_app(
         keys=keys,
         limits=limits or service.limits,
         respond=error_response,
-        open_paths=open_paths,
     )
     return app
 
@@ -81,9 +78,13 @@ def error_response(path: str, refused: Refused) -> Response:
     prefixes = [prefix for prefix in _FORMATS if path == prefix or path.startswith(f"{prefix}/")]
     body = _FORMATS[prefixes[0]] if prefixes else hugging_face.error_body
     headers = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
+    response = json_response(body(refused), refused.status, headers)
     if refused.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return json_response(body(refused), refused.status, headers)
+        # Basic lets a browser ask a person for the key, and send it with all that the page asks.
+        # A line for each: Chromium does not understand two in one.
+        for challenge in ("Bearer", 'Basic realm="pollice", charset="UTF-8"'):
+            response.headers.append("WWW-Authenticate", challenge)
+    return response
 
 
 def _add_own_routes(app: FastAPI) -> None:

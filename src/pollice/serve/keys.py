@@ -3,6 +3,8 @@
 Knows nothing about what is served.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
 import os
@@ -25,13 +27,18 @@ class Keys:
     hashes: tuple[bytes, ...] = ()
 
     def allow(self, authorization: bytes | None, key: bytes | None) -> bool:
-        """Tell whether the headers ``Authorization`` or ``X-API-Key`` hold one of the keys."""
+        """Tell whether the headers ``Authorization`` or ``X-API-Key`` hold one of the keys.
+
+        A browser, which asks a person, sends the key as the password of HTTP Basic (RFC 7617).
+        """
         if not self.hashes:
             return True
         given = [] if key is None else [key.strip()]
         scheme, _, token = (authorization or b"").partition(b" ")
         if scheme.lower() == b"bearer":
             given.append(token.strip())
+        if scheme.lower() == b"basic":
+            given.append(_password(token))
         found = False
         for one in given:
             hashed = hashlib.sha256(one).digest()
@@ -62,6 +69,14 @@ def read_keys(file: Path | None) -> Keys:
             "`openssl rand -hex 32`."
         )
     return Keys(tuple(hashlib.sha256(key.encode()).digest() for key in keys))
+
+
+def _password(token: bytes) -> bytes:
+    """Return the password of HTTP Basic, whatever the name before it; empty: there is none."""
+    try:
+        return base64.b64decode(token.strip(), validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
 
 
 def check_host(host: str, keys: Keys) -> None:

@@ -174,9 +174,17 @@ class Service:
         """Judge texts; a text that cannot be judged fails alone.
 
         Raises:
-            Refused: there are too many texts, or one is too long.
+            Refused: there are no texts, or too many, or too many wait already.
         """
-        self.check_texts(texts)
+        self._check_number(texts)
+        refusals = [self._refusal(text) for text in texts]
+        good = [text for text, refusal in zip(texts, refusals, strict=True) if refusal is None]
+        answers = iter(await self._answers(model, judge, good) if good else ())
+        return [next(answers) if refusal is None else refusal for refusal in refusals]
+
+    async def _answers(
+        self, model: ServedModel, judge: Judge, texts: Sequence[str]
+    ) -> list[Answer | Refused]:
         futures = [asyncio.wrap_future(done) for done in model.worker.submit(judge, texts)]
         try:
             _, late = await asyncio.wait(futures, timeout=self.limits.deadline_seconds + 1)
@@ -187,6 +195,19 @@ class Service:
         for future in late:
             future.cancel()
         return [too_late() if future in late else _result(future) for future in futures]
+
+    async def judge_any(
+        self, model: ServedModel, judge: Judge, texts: Sequence[str]
+    ) -> list[Answer | Refused]:
+        """Judge texts of which at least one must be answered.
+
+        Raises:
+            Refused: no text can be judged: why the first one cannot.
+        """
+        answers = await self.judge(model, judge, texts)
+        if isinstance(answers[0], Refused) and not any(isinstance(a, Answer) for a in answers):
+            raise answers[0]
+        return answers
 
     async def judge_all(
         self, model: ServedModel, judge: Judge, texts: Sequence[str]
@@ -222,12 +243,29 @@ class Service:
             ping.cancel()
         return not late
 
-    def check_texts(self, texts: Sequence[str]) -> None:
-        """Refuse no texts, too many of them, and one that is too long.
+    def check_text(self, text: str) -> None:
+        """Refuse a text that is too long, or that no tokenizer takes.
 
         Raises:
             Refused: with what is wrong.
         """
+        if len(text) > self.limits.characters:
+            raise Refused(
+                413,
+                f"Expected texts of at most {self.limits.characters:,} characters, but one has "
+                f"{len(text):,}: cut it.",
+                "too_large",
+            )
+        check_characters([text])
+
+    def _refusal(self, text: str) -> Refused | None:
+        try:
+            self.check_text(text)
+        except Refused as refused:
+            return refused
+        return None
+
+    def _check_number(self, texts: Sequence[str]) -> None:
         if not texts:
             raise Refused(422, "Expected a text or more, but found none: send one.", "empty")
         if len(texts) > self.limits.texts:
@@ -237,15 +275,6 @@ class Service:
                 "send them in several calls.",
                 "too_large",
             )
-        longest = max(map(len, texts))
-        if longest > self.limits.characters:
-            raise Refused(
-                413,
-                f"Expected texts of at most {self.limits.characters:,} characters, but one has "
-                f"{longest:,}: cut it.",
-                "too_large",
-            )
-        check_characters(texts)
 
 
 def _result(future: asyncio.Future[Answer]) -> Answer | Refused:

@@ -18,8 +18,6 @@ from pollice.predictions.shading import shade
 
 TEXTS_A_CALL = 64
 """At most so many texts are judged by one call of the page."""
-OPEN_PATHS = ("/", "/page/style.css", "/page/script.js")
-"""What a browser asks for before a person could type a key; none of it holds anything secret."""
 
 # No inline script, no foreign address, no frame around the page, and no form that leaves it.
 _POLICY = (

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from pollice.serve.models import Service
+from pollice.serve.refusals import Refused
 from pollice.serve.worker import Answer
 
 
@@ -22,16 +23,24 @@ def json_response(
     return Response(body, status, headers=headers, media_type="application/json")
 
 
-def answer_headers(service: Service, answers: Sequence[Answer]) -> dict[str, str]:
-    """Return headers that say of each text whether it was cut, and whether its answer abstains."""
+def answer_headers(service: Service, answers: Sequence[Answer | Refused]) -> dict[str, str]:
+    """Return headers that say of each text whether it was cut, and whether its answer abstains.
+
+    Both are ``error`` for a text that was not judged.
+    """
     return {
-        "X-Truncated": _flags([answer.truncated for answer in answers]),
-        "X-Abstained": _flags([service.abstains(answer) for answer in answers]),
+        "X-Truncated": ",".join(
+            "error" if isinstance(each, Refused) else _flag(each.truncated) for each in answers
+        ),
+        "X-Abstained": ",".join(
+            "error" if isinstance(each, Refused) else _flag(service.abstains(each))
+            for each in answers
+        ),
     }
 
 
-def _flags(values: Sequence[bool]) -> str:
-    return ",".join("true" if value else "false" for value in values)
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def service_of(request: Request) -> Service:

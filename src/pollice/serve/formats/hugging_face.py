@@ -55,10 +55,14 @@ async def _classify(call: ClassificationRequest, request: Request, name: str | N
     service = service_of(request)
     model = service.find(name)
     texts = [call.inputs] if isinstance(call.inputs, str) else call.inputs
-    answers = await service.judge_all(model, model.judge, texts)
+    answers = await service.judge_any(model, model.judge, texts)
     parameters = call.parameters or Parameters()
     # One text gives a list in a list too: so the client takes it, and so the API gives it.
-    found = [_scores(answer, parameters) for answer in answers]
+    # A text that cannot be judged fails alone: its error stands where its labels would.
+    found = [
+        error_body(answer) if isinstance(answer, Refused) else _scores(answer, parameters)
+        for answer in answers
+    ]
     return json_response(found, headers=answer_headers(service, answers))
 
 

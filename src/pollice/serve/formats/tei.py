@@ -42,10 +42,16 @@ async def predict(call: PredictRequest, request: Request) -> Response:
     service = service_of(request)
     model = service.find(None)
     texts, is_batch = _texts(call.inputs)
-    answers = await service.judge_all(model, model.judge, texts)
+    answers = await service.judge_any(model, model.judge, texts)
     if call.truncate is False:
         _refuse_cut(answers)
-    judged = [_predictions(answer, raw=call.raw_scores) for answer in answers]
+    judged = [
+        # A text that cannot be judged fails alone: its error stands where its labels would.
+        error_body(answer)
+        if isinstance(answer, Refused)
+        else _predictions(answer, raw=call.raw_scores)
+        for answer in answers
+    ]
     return json_response(
         judged if is_batch else judged[0], headers=answer_headers(service, answers)
     )
@@ -82,9 +88,9 @@ def _predictions(answer: Answer, *, raw: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _refuse_cut(answers: list[Answer]) -> None:
+def _refuse_cut(answers: list[Answer | Refused]) -> None:
     for number, answer in enumerate(answers):
-        if answer.truncated:
+        if isinstance(answer, Answer) and answer.truncated:
             raise Refused(
                 413,
                 f"Expected texts that are read whole, since truncate is false, but text {number} "

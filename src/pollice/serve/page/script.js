@@ -11,7 +11,7 @@ const NEGATIVE = /^-\d+(\.\d+)?([eE][+-]?\d+)?$/;
 const USUAL_SEPARATORS = [",", "\t", ";"];
 
 const known = { models: [], text_columns: ["text"], id_columns: ["id"], texts_a_call: 32 };
-const work = { key: "", table: null, judged: [], opinions: [], shown: SHOWN_AT_ONCE, stopped: false, opinion: 0, explained: 0 };
+const work = { table: null, judged: [], opinions: [], shown: SHOWN_AT_ONCE, stopped: false, opinion: 0, explained: 0 };
 
 const byId = (id) => document.getElementById(id);
 
@@ -41,12 +41,11 @@ function messageOf(content, status) {
 }
 
 async function call(path, body) {
-  const headers = work.key ? { Authorization: `Bearer ${work.key}` } : {};
-  const options = { headers };
+  const options = {};
   if (body !== undefined) {
     options.method = "POST";
     options.body = JSON.stringify(body);
-    headers["Content-Type"] = "application/json";
+    options.headers = { "Content-Type": "application/json" };
   }
   let response;
   try {
@@ -55,7 +54,6 @@ async function call(path, body) {
     throw new Error("The service cannot be reached. Is it still running?");
   }
   const content = await response.json().catch(() => null);
-  if (response.status === 401) byId("key-form").hidden = false;
   if (!response.ok) {
     const error = new Error(messageOf(content, response.status));
     const busy = [429, 503].includes(response.status);
@@ -85,7 +83,6 @@ async function learnModels() {
   try {
     Object.assign(known, await call("/page/models"));
     showProblem(null);
-    byId("key-form").hidden = true;
   } catch (error) {
     showProblem(error);
     return;
@@ -496,11 +493,6 @@ function start() {
   byId("more").addEventListener("click", () => {
     work.shown += SHOWN_AT_ONCE;
     showCheck();
-  });
-  byId("key-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    work.key = byId("key").value.trim();
-    learnModels();
   });
   const drop = byId("drop");
   const over = (event) => {
