@@ -22,6 +22,7 @@ from pollice.data.duplicates import text_key
 from pollice.data.reading import read_dataset, read_texts
 from pollice.judging.paired import Discordance
 from pollice.methods import REGISTRY
+from pollice.methods.cascade import Cascade
 from pollice.methods.prompt import Prompt
 from pollice.models.blending import average
 from pollice.models.drawn_rows import DrawnRows
@@ -31,7 +32,7 @@ from pollice.models.routing import choose_routing, losses_by_slow_answers
 from pollice.models.teaching import Judged, Taught, judge_texts, teach
 
 FloatArray = NDArray[np.float64]
-_MOST_LOST = 0.005
+_MOST_LOST = Cascade().most_lost
 
 
 def main() -> None:
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, action="append", default=[])
     parser.add_argument("--answers", type=Path, default=None)
     parser.add_argument("--student", action="append", default=[])
+    parser.add_argument("--most-lost", type=float, action="append", default=[])
     given = parser.parse_args()
     names = {"neg": "negative", "pos": "positive", "0": "negative", "1": "positive"}
     judged = _with_names(read_dataset(given.judged, ReadOptions()), names)
@@ -60,7 +62,9 @@ def main() -> None:
             probabilities=all_taken.probabilities[:count],
         )
         for student in given.student or ["baseline"]:
-            _show(_taught(taken, judged.label_names, student), judged, of_judged)
+            taught = _taught(taken, judged.label_names, student)
+            for most_lost in given.most_lost or [_MOST_LOST]:
+                _show(taught, judged, of_judged, most_lost)
 
 
 def _with_names(rows: Dataset, names: dict[str, str]) -> Dataset:
@@ -110,15 +114,18 @@ def _taught(taken: Judged, names: tuple[str, ...], student: str) -> Taught:
         return teach(source, taken, names, Path(workdir), seed=0)
 
 
-def _show(taught: Taught, judged: Dataset, teacher: Judged) -> None:
+def _show(taught: Taught, judged: Dataset, teacher: Judged, most_lost: float) -> None:
     codes = label_codes(judged.labels, judged.label_names)
     slow = teacher.probabilities
+    taught.student.score(judged.texts[:1], judged.label_names)  # it makes itself ready
     began = time.perf_counter()
     fast = taught.student.score(judged.texts, judged.label_names).probabilities
     rate = len(judged) / (time.perf_counter() - began)
     held = taught.judged.probabilities[list(taught.held_out)]
     routing = choose_routing(
-        taught.answers.max(axis=1), losses_by_slow_answers(taught.answers, held), _MOST_LOST
+        taught.answers.max(axis=1),
+        losses_by_slow_answers(taught.answers, held),
+        most_lost / 100,
     )
     by_student = fast.max(axis=1) >= routing.threshold
     cascade = np.where(by_student[:, None], fast, slow)
@@ -131,7 +138,8 @@ def _show(taught: Taught, judged: Dataset, teacher: Judged) -> None:
     right = {name: table.argmax(axis=1) == codes for name, table in tables.items()}
     agreement = f"{taught.agreement:.3f} of {len(taught.held_out)}"
     print(f"\n{len(taught.judged.texts):,} texts, {taught.student.method}; agreement {agreement}; ")
-    print(f"threshold {routing.threshold:.3f}, {1 - asked:.0%} answered by the student\n")
+    print(f"at most {most_lost} points lost: threshold {routing.threshold:.3f},")
+    print(f"{1 - asked:.0%} answered by the student\n")
     print("| | accuracy | rows/s | ensemble against it |\n|---|---|---|---|")
     for (name, found), speed in zip(right.items(), rates, strict=True):
         counts = Discordance(

@@ -36,7 +36,7 @@ from pollice.predictions.saved_files import damaged, read_label_names, read_save
 
 _SETTINGS, _STUDENT, _TEACHER = "cascade.json", "student", "teacher"
 _LEAST_LABELS = 200
-"""From so many validation rows on, their labels choose: with fewer, half a point is no row."""
+"""From so many validation rows on, their labels choose: of fewer, a point is not even two rows."""
 
 
 class CascadePredictor(Predictor):
@@ -109,7 +109,7 @@ class Cascade(TeachingOptions, PlannedMethod):
 
     predictor_type = CascadePredictor
 
-    most_lost: float = Field(default=0.5, ge=0, le=100)
+    most_lost: float = Field(default=1.0, ge=0, le=100)
     """The accuracy in points that may be lost against the teacher, on the rows that choose."""
     choose_on: Literal["validation", "teacher"] = "validation"
     """Whether the threshold is chosen on the labels of validation rows, from 200 on, or on the

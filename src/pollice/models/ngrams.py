@@ -77,8 +77,10 @@ class Ngrams:
         found = []
         for current in self._columns_at(flat):
             known = current >= 0
-            found.append(np.unique(row[: len(current)][known] * self.size + current[known]))
-        return np.sort(np.concatenate(found))
+            found.append(row[: len(current)][known] * self.size + current[known])
+        # To sort and compare neighbours is several times as fast as the hashing of numpy's unique.
+        rising = np.sort(np.concatenate(found))
+        return rising[np.diff(rising, prepend=-1) > 0]
 
     def places(self, text: Tokens) -> Iterator[tuple[int, Numbers]]:
         """Yield each length of n-grams with the column of the one that begins at each token.
@@ -99,10 +101,16 @@ class Ngrams:
         shorter = shorter[: len(last)]
         if not len(self.longer):
             return np.full(len(last), _UNKNOWN)
-        pair = shorter * len(self.tokens) + last
+        columns = np.full(len(last), _UNKNOWN)
+        whole = np.flatnonzero((shorter >= 0) & (last >= 0))
+        pair = shorter[whole] * len(self.tokens) + last[whole]
+        # Looked up from the least to the largest, neighbours are in the processor's cache.
+        order = np.argsort(pair)
+        whole, pair = whole[order], pair[order]
         place = np.minimum(np.searchsorted(self.longer, pair), len(self.longer) - 1)
-        known = (shorter >= 0) & (last >= 0) & (self.longer[place] == pair)
-        return np.where(known, len(self.tokens) + place, _UNKNOWN)
+        known = self.longer[place] == pair
+        columns[whole[known]] = len(self.tokens) + place[known]
+        return columns
 
 
 def learn_ngrams(texts: Iterable[Runs], *, longest: int, limit: int) -> tuple[Ngrams, list[Tokens]]:
