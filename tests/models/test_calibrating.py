@@ -228,3 +228,26 @@ def test_uncertain_known_rows_do_not_decide_for_the_clear_ones() -> None:
     )
     moved, unweighted = (float(np.diff(one.bias)[0]) for one in (fitted, plain))
     assert 0 < moved < unweighted
+
+
+@pytest.mark.parametrize("uncertain", [False, True])
+def test_a_probe_is_not_tried_where_too_many_known_rows_are_uncertain(*, uncertain: bool) -> None:
+    """The hidden states hold the label, and the score does not: a fair sample takes the probe."""
+    odds = drawn(120, seed=3)
+    if uncertain:
+        odds[:100] /= 20
+    labels = np.arange(120) % 2
+    hidden = np.repeat((2.0 * labels - 1)[:, None, None], 4, axis=2).astype(np.float32)
+    calibration = calibrate(
+        "auto",
+        scores(drawn(200), 4),
+        LabelScores(log_probabilities=scores(odds).log_probabilities, hidden=hidden),
+        [TWO[label] for label in labels],
+        TWO,
+        meaning=LabelMeaning(scale=find_scale(TWO)),
+    )
+    assert (calibration.step == "probe") is not uncertain
+    assert uncertain is calibration.reason.endswith(
+        "; probe was not tried, since many of the labelled rows are uncertain ones: what it learns "
+        "from them can harm the others"
+    )
