@@ -38,6 +38,13 @@ def test_a_stage_is_heard_with_its_units() -> None:
     assert notes.left == 1
 
 
+def test_a_stage_without_work_is_not_heard() -> None:
+    notes = Notes()
+    with listening(notes), stage("calibrating", total=0):
+        pass
+    assert notes.heard == []
+
+
 def test_without_a_listener_nothing_happens() -> None:
     with stage("judging", total=None, unit="steps") as advance:
         advance(1)

@@ -22,9 +22,12 @@ _owner: ContextVar[str] = ContextVar("pollice_progress_owner", default="")
 
 @contextmanager
 def stage(description: str, total: int | None, unit: str = "rows") -> Iterator[Advance]:
-    """Enter a stage of ``total`` units; call the yielded function with the units done."""
+    """Enter a stage of ``total`` units; call the yielded function with the units done.
+
+    A stage of 0 units is not shown.
+    """
     listener = _listener.get()
-    if listener is None:
+    if listener is None or total == 0:
         yield lambda units: None
     else:
         with listener(f"{_owner.get()}{description}", total, unit) as advance:
