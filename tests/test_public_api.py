@@ -65,3 +65,18 @@ def test_a_comparison_without_models_imports_no_torch(opinions: Path, tmp_path: 
     found = imported_after(code)
     assert "numpy" in found
     assert not {"torch", "transformers"} & found
+
+
+def test_folders_and_files_may_be_named_by_strings(opinions: Path, tmp_path: Path) -> None:
+    place = str(tmp_path / "run")
+    experiment = pollice.Experiment(
+        data=pollice.DataSource(source=str(opinions)), methods={"baseline": {}}
+    )
+    report = pollice.run_experiment(experiment, place)
+    predictor = pollice.load_predictor(f"{place}/baseline/predictor")
+    again = str(tmp_path / "again")
+    pollice.save_predictor(predictor, again, method="baseline", options={})
+    judged = pollice.predict_file(again, str(opinions))
+    judged.write(f"{place}/judged.parquet")
+    assert pollice.Predictions.read(f"{place}/judged.parquet").ids == judged.ids
+    pollice.write_report(report, place)

@@ -127,7 +127,7 @@ def _own_method(module_name: str) -> type[Method]:
     return method
 
 
-def load_predictor(folder: Path) -> Predictor:
+def load_predictor(folder: Path | str) -> Predictor:
     """Load a saved predictor, to judge new texts; every file must be the one that was saved.
 
     Raises:
@@ -135,7 +135,7 @@ def load_predictor(folder: Path) -> Predictor:
             installed.
         CheckpointError: its checkpoint or adapter cannot be used.
     """
-    return load_saved(folder, _find_predictor_type)
+    return load_saved(Path(folder), _find_predictor_type)
 
 
 def _find_predictor_type(name: str, form: Any) -> tuple[type[Predictor], bool] | None:

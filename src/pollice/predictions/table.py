@@ -125,7 +125,7 @@ class Predictions:
             truncated=self.truncated,
         )
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Write the table as Parquet; the same table gives the same bytes."""
         columns: dict[str, Any] = {"id": pa.array(self.ids, pa.string())}
         if self.gold is not None:
@@ -139,7 +139,7 @@ class Predictions:
         pq.write_table(pa.table(columns), path, compression="zstd")
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path | str) -> Self:
         """Read a table from `write` or any other system, to judge it.
 
         The file is Parquet, CSV, TSV or JSON Lines, as its ending says. Required
@@ -149,8 +149,8 @@ class Predictions:
         Raises:
             PredictionsError: a column is missing or holds wrong values, with the row.
         """
-        table = read_table(path)
-        return cls._of_table(table, path)
+        table = read_table(Path(path))
+        return cls._of_table(table, Path(path))
 
     @classmethod
     def _of_table(cls, table: Any, path: Path) -> Self:

@@ -17,9 +17,10 @@ from pollice.system.folders import write_text
 __all__ = ["headline", "resolution", "show", "to_html", "to_json", "to_markdown", "write_report"]
 
 
-def write_report(report: Report, folder: Path) -> None:
+def write_report(report: Report, folder: Path | str) -> None:
     """Write report.json, report.md and report.html into an existing folder, each atomically."""
     as_json = json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(folder / "report.json", as_json + "\n")
-    write_text(folder / "report.md", to_markdown(report))
-    write_text(folder / "report.html", to_html(report))
+    place = Path(folder)
+    write_text(place / "report.json", as_json + "\n")
+    write_text(place / "report.md", to_markdown(report))
+    write_text(place / "report.html", to_html(report))

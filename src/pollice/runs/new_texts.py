@@ -21,7 +21,7 @@ from pollice.system.folders import read_manifest
 logger = logging.getLogger("pollice")
 
 
-def predict_file(folder: Path, source: str, **given: Any) -> Predictions:
+def predict_file(folder: Path | str, source: str, **given: Any) -> Predictions:
     """Judge every text of a file with a saved predictor, read as its training texts were.
 
     Args:
@@ -34,7 +34,7 @@ def predict_file(folder: Path, source: str, **given: Any) -> Predictions:
         DataError: the source cannot be found or read, or has no texts.
         OptionError: there is no such option of reading.
     """
-    table = read_new_texts(folder, source, given)
+    table = read_new_texts(Path(folder), source, given)
     predictor = load_predictor(folder)
     return predict(predictor, table.texts, ids=table.ids, gold=table.gold)
 

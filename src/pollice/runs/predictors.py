@@ -22,7 +22,7 @@ __all__ = ["load_predictor", "load_reading", "save_predictor"]
 
 def save_predictor(
     predictor: Predictor,
-    folder: Path,
+    folder: Path | str,
     *,
     method: str,
     options: Mapping[str, Any],
@@ -33,7 +33,8 @@ def save_predictor(
     ``reading`` is how its training texts were read, as `Dataset.reading` says.
     """
     more = {} if reading is None else {"reading": _remembered(reading)}
-    saved_predictors.save_predictor(predictor, folder, method=method, options=options, **more)
+    place = Path(folder)
+    saved_predictors.save_predictor(predictor, place, method=method, options=options, **more)
 
 
 _REMEMBERED = (

@@ -70,7 +70,9 @@ from pollice.system.progress import owned_by
 logger = logging.getLogger("pollice")
 
 
-def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None = None) -> Report:
+def run_experiment(
+    experiment: Experiment, folder: Path | str, *, memory: int | None = None
+) -> Report:
     """Run every method that has not finished yet, judge all, and write the report.
 
     The same folder can be judged again with another ``abstain_below``, ``canary`` or ``attack``,
@@ -89,6 +91,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, memory: int | None =
         MemoryPlanError: a method fits in no way that gives the same numbers.
         Interrupted: a signal came; the same call goes on from the last resume point.
     """
+    folder = Path(folder)
     content, methods = fill_in_defaults(experiment)
     _check_processes(experiment, methods)
     run = RunFolder(folder)
