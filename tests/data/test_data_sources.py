@@ -24,6 +24,11 @@ HIDDEN = (
     "~$train.csv",
 )
 
+OTHER_ENCODING = (
+    "Save it again as UTF-8, or name its encoding with --encoding, such as cp1252 or latin-1 "
+    "(Western), cp1251 (Cyrillic), gb18030 (Chinese), shift_jis (Japanese)."
+)
+
 
 def write(folder: Path, **files: str) -> None:
     for name, content in files.items():
@@ -74,8 +79,8 @@ def test_hidden_files_are_no_texts(tmp_path: Path) -> None:
     assert dataset.ids == ("neg/b", "pos/a")
     assert dataset.notes == (
         f"Read from {tmp_path}: 2 texts in folders of the labels neg, pos.",
-        "Not read, for their texts have no label: unsup.",
-        "1 files of the labels' folders do not end in .txt and are not read, such as neg/notes.md.",
+        "Not read, since their texts have no label: unsup.",
+        "1 file in the folders of labels not read, since only .txt is, such as neg/notes.md.",
     )
 
 
@@ -91,7 +96,7 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
     dataset = read_dataset(str(folder))
     assert dataset.texts == ("cold", "kept", "warm")
     assert (
-        f"2 links in {folder} lead out of the folder, and are not followed: more, pos/secret.txt."
+        f"In {folder}, 2 links lead out of the folder, so not followed: more, pos/secret.txt."
         in dataset.notes
     )
 
@@ -103,8 +108,8 @@ def test_a_folder_of_links_out_of_it_is_refused_with_the_reason(tmp_path: Path) 
     fails(
         tmp_path / "folder",
         "Expected tables, or folders of .txt files such as train/positive, in "
-        f"{tmp_path / 'folder'}, but found none. 1 links in {tmp_path / 'folder'} lead out of the "
-        "folder, and are not followed: train.csv. Name the folder that holds them.",
+        f"{tmp_path / 'folder'}, but found none. In {tmp_path / 'folder'}, 1 link leads out of the "
+        "folder, so not followed: train.csv. Name the folder that holds them.",
     )
 
 
@@ -121,7 +126,7 @@ def test_a_pipe_is_never_opened(tmp_path: Path) -> None:
     write(tmp_path, **{"pos/a.txt": "warm", "neg/b.txt": "cold"})
     os.mkfifo(tmp_path / "pos" / "c.txt")
     assert (
-        f"1 pipes or devices in {tmp_path} are no files, and are not opened: pos/c.txt."
+        f"In {tmp_path}, 1 entry is no ordinary file, so not opened: pos/c.txt."
         in read_dataset(str(tmp_path)).notes
     )
     fails(
@@ -137,7 +142,7 @@ def test_a_text_that_is_too_large_or_no_text_is_named(tmp_path: Path) -> None:
     fails(
         tmp_path,
         f"Expected UTF-8, but line 1 of {tmp_path / 'neg' / 'c.txt'} holds the byte 0xff at "
-        "column 1. Save the file again as UTF-8.",
+        f"column 1. {OTHER_ENCODING}",
     )
     os.truncate(tmp_path / "pos" / "a.txt", 65 * 2**20)
     fails(
@@ -152,7 +157,7 @@ def test_several_data_sets_in_one_folder_are_refused_by_name(tmp_path: Path) -> 
     fails(
         tmp_path,
         f"Expected one data set in {tmp_path}, but found 2: de, en. "
-        f"Name one of them, such as {tmp_path / 'en'}.",
+        f"Name one of them, such as {tmp_path / 'de'}.",
     )
     assert len(read_dataset(str(tmp_path / "en"))) == 2
     write(tmp_path, **{"train.csv": CSV})

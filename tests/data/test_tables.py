@@ -16,6 +16,11 @@ from pollice.data.formats.columns import Columns, find_column
 from pollice.data.tables import read_columns
 from pollice.errors import DataError
 
+OTHER_ENCODING = (
+    "Save it again as UTF-8, or name its encoding with --encoding, such as cp1252 or latin-1 "
+    "(Western), cp1251 (Cyrillic), gb18030 (Chinese), shift_jis (Japanese)."
+)
+
 ROWS = [{"text": 'Good, "very" good.\nReally.', "label": "1"}, {"text": "Bad.", "label": "0"}]
 CSV = b'text,label\n"Good, ""very"" good.\nReally.",1\n\nBad.,0\n'
 
@@ -138,7 +143,7 @@ NOT_JSON = (
             "a.csv",
             b"text,label\na,1\nb \xe9,1\n",
             "Expected UTF-8, but line 3 of {path} holds the byte 0xe9 at column 3. "
-            "Save the file again as UTF-8.",
+            f"{OTHER_ENCODING}",
         ),
         (
             "a.csv",

@@ -63,6 +63,7 @@ def read_dataset(
         kept = [row for row in kept if row not in conflicts]
         notes = ()
     check_labels(located.name, labels, located.options)
+    notes += _doubtful_first_row(located.name, kept, labels)
     by_part = rows.parts is not None and (options.split_column or "").casefold() != NO_COLUMN
     return Dataset(
         ids=tuple(ids[row] for row in kept),
@@ -77,6 +78,22 @@ def read_dataset(
             text_column=rows.columns.get("text"),
             label_column=rows.columns.get("label"),
         ),
+    )
+
+
+_FEW_ROWS = 4
+
+
+def _doubtful_first_row(source: str, kept: Sequence[int], labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence on a first row whose label no other has: perhaps a second line of names."""
+    counts = Counter(labels)
+    first = labels[0]
+    others = [rows for label, rows in counts.items() if label != first]
+    if kept[0] or counts[first] > 1 or len(labels) < _FEW_ROWS or min(others) < 2:
+        return ()
+    return (
+        f"The label {first!r} of the first row of {source} is that of no other row. If that row is "
+        f"a second line of names, as survey tools write it, leave it out: --drop-label {first!r}.",
     )
 
 

@@ -99,7 +99,7 @@ def locate(source: Any, options: ReadOptions, *, labelled: bool) -> Source:
         table = Source(name=str(FRAME), path=FRAME, options=options, labelled=labelled)
         return replace(table, in_memory=True, table=source)
     name = str(fspath(source))
-    if Path(name).exists():
+    if name and Path(name).exists():  # no name at all would be this very folder
         return Source(name=name, path=Path(name), options=options, labelled=labelled)
     if name.startswith(HUB_PREFIX):
         found_path = fetch_hub(name, "dataset")

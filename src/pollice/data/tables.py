@@ -12,11 +12,12 @@ from typing import Any
 from pollice.data.formats import suffixes
 from pollice.data.formats.arrow import read_arrow
 from pollice.data.formats.columns import USUAL_TEXT, Choose, Columns, TextOptions
+from pollice.data.formats.contents_check import check_content
 from pollice.data.formats.fasttext import read_fasttext
 from pollice.data.formats.frames import read_frame
 from pollice.data.formats.json_document import begins_as_array, read_json
 from pollice.data.formats.json_lines import read_json_lines, stream_json_lines
-from pollice.data.formats.lines import check_is_file
+from pollice.data.formats.lines import check_is_file, check_unpacked
 from pollice.data.formats.parquet import read_parquet, stream_parquet
 from pollice.data.formats.separated import read_separated, stream_separated
 from pollice.data.formats.spreadsheets import read_spreadsheet
@@ -54,6 +55,8 @@ def read_columns(
             f".gz, .bz2, .xz, .zst or .zip, but found {path}. Convert it, or rename it to what it "
             "is."
         )
+    check_unpacked(path)
+    check_content(path, suffix)
     return _with_rows(path, _read(path, suffix, choose, text, sheet))
 
 
@@ -70,6 +73,9 @@ def stream_table(
     """
     check_is_file(path)
     suffix = table_suffix(path)
+    if suffix in (*suffixes.TABLES, suffixes.LINES):
+        check_unpacked(path)
+        check_content(path, suffix)
     if sheet is None and suffix in suffixes.SEPARATED:
         return _stream_cells(path, choose, text, "," if suffix == ".csv" else "\t")
     if sheet is None and suffix == ".parquet":

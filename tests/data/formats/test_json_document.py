@@ -13,6 +13,11 @@ from pollice.data.formats.columns import Columns
 from pollice.data.tables import read_columns
 from pollice.errors import DataError
 
+OTHER_ENCODING = (
+    "Save it again as UTF-8, or name its encoding with --encoding, such as cp1252 or latin-1 "
+    "(Western), cp1251 (Cyrillic), gb18030 (Chinese), shift_jis (Japanese)."
+)
+
 ROWS = [{"text": "warm, soup", "label": 1}, {"text": "cold: [soup]", "label": 0}]
 
 
@@ -35,6 +40,7 @@ def fails(path: Path, content: str, sentence: str) -> None:
 def test_an_array_is_read_whatever_the_ending(
     tmp_path: Path, name: str, mark: str, indent: int | None
 ) -> None:
+
     columns = read(tmp_path / name, mark + json.dumps(ROWS, indent=indent))
     assert columns.values == {"text": ["warm, soup", "cold: [soup]"], "label": [1, 0]}
     assert columns.place(1) == "row 2"
@@ -125,8 +131,7 @@ def test_bytes_that_are_no_utf8_are_named_with_their_line(tmp_path: Path) -> Non
     path = tmp_path / "a.json"
     path.write_bytes(b'[{"text": "a"},\n{"text": "\xe9"}]')
     sentence = (
-        f"Expected UTF-8, but line 2 of {path} holds the byte 0xe9 at column 11. "
-        "Save the file again as UTF-8."
+        f"Expected UTF-8, but line 2 of {path} holds the byte 0xe9 at column 11. {OTHER_ENCODING}"
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
         read_columns(path, everything)

@@ -36,6 +36,9 @@ def find_member(path: Path) -> zipfile.ZipInfo:
     visible = [member for member in members if not member.is_dir() and _is_visible(member)]
     known = (*suffixes.TABLES, suffixes.LINES)
     tables = [member for member in visible if Path(member.filename.lower()).suffix in known]
+    # A README.txt often lies beside the table.
+    others = [m for m in tables if not m.filename.lower().endswith(suffixes.LINES)]
+    tables = others or tables
     if len(tables) == 1:
         return tables[0]
     if tables:
@@ -43,8 +46,9 @@ def find_member(path: Path) -> zipfile.ZipInfo:
             f"Expected one table in {path}, but found {_names(tables)}. "
             "Unpack it, and name one of them or their folder."
         )
+    hidden = "only hidden files" if members else "nothing"
     raise DataError(
-        f"Expected a table in {path}, but found {_names(visible) or 'nothing'}. "
+        f"Expected a table in {path}, but found {_names(visible) or hidden}. "
         f"Put one file in it that ends in {', '.join(known)}."
     )
 
