@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev -e '.[models,lora,lexicon,onnx,openvino,serve]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev -e '.[models,lora,lexicon,onnx,openvino,ray,serve]'
 	touch $(READY)
 
 clean:

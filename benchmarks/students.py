@@ -10,6 +10,7 @@ count what is right, and for nothing else.
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,14 @@ def main() -> None:
     answers.mkdir(exist_ok=True)
     teacher = _Teacher(judged.label_names, texts[:256])
     of_judged = teacher.judge(judged.texts, answers / "judged.safetensors")
-    for count in given.texts or [1000, 3000, 6000]:
-        taken = teacher.judge(texts[:count], answers / f"unlabelled-{count}.safetensors")
+    counts = given.texts or [1000, 3000, 6000]
+    all_taken = teacher.judge(texts[: max(counts)], answers / "unlabelled.safetensors")
+    for count in counts:
+        taken = replace(
+            all_taken,
+            texts=all_taken.texts[:count],
+            probabilities=all_taken.probabilities[:count],
+        )
         for student in given.student or ["baseline"]:
             _show(_taught(taken, judged.label_names, student), judged, of_judged)
 

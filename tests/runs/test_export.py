@@ -61,6 +61,16 @@ from pollice.cli.commands import main
 sys.argv = ["pollice", "predict", *sys.argv[1:]]
 main()
 """
+SIGNALLED = """
+import os, signal, sys
+from pathlib import Path
+from pollice.runs.predictors import load_predictor
+loaded = [load_predictor(Path(sys.argv[1])) for _ in range(2)]
+while loaded:
+    loaded.pop(0)
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
 
 
 def fails(call: Callable[[], object], sentence: str) -> None:
@@ -119,6 +129,14 @@ def test_an_export_predicts_where_there_is_no_torch(exported: Path, tmp_path: Pa
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         found = [row["label"] for row in csv.DictReader(file)]
     assert found == [TRAIN.label_names[column] for column in expected]
+
+
+def test_a_signal_is_handled_after_forms_are_let_go(exported: Path) -> None:
+    """Of OpenVINO's cores, each lends the thread a stack for signals where there is AMX."""
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, exported], check=True, capture_output=True, text=True
+    )
+    assert ended.stdout == "handled\n"
 
 
 def test_an_export_of_a_trained_classifier_by_onnx_runtime(tmp_path: Path) -> None:

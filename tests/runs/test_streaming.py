@@ -19,7 +19,13 @@ import pytest
 
 from killing import in_child
 from pollice.errors import DataError, MachineError, PredictionsError, RunError
-from pollice.predictions.answers import MOST_CACHED, AnswerCache, OutputColumns, answer_texts
+from pollice.predictions.answers import (
+    MOST_CACHED,
+    Answer,
+    AnswerCache,
+    OutputColumns,
+    answer_texts,
+)
 from pollice.predictions.part_formats import PartFormat, part_format
 from pollice.predictions.predictor import Predictor, Scores
 from pollice.predictions.stream import Asked, PartsFolder, write_output
@@ -256,7 +262,7 @@ def test_a_repeated_text_is_scored_once(tmp_path: Path) -> None:
 
 
 def test_the_cache_forgets_the_oldest() -> None:
-    cache = AnswerCache(limit=2)
+    cache = AnswerCache[Answer](limit=2)
     words = Words()
     for texts in (["a", "bb"], ["a", "ccc"], ["a", "bb"]):
         answer_texts(words, texts, {}, cache, lambda table: table.predicted)

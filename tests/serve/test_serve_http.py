@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -10,10 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.routing import Route
 
 from pollice.serve.keys import Keys, read_keys
 from pollice.serve.limits import Limits, nested_deeper
+from pollice.serve.page import OPEN_PATHS
 from serving import Lettered, Running, lettered_service, served, until
 
 KEY = "0123456789abcdef-key"
@@ -23,6 +28,16 @@ KEY = "0123456789abcdef-key"
 def running() -> Iterator[Running]:
     with served(lettered_service()) as server:
         yield server
+
+
+def routes_of(app: FastAPI) -> list[tuple[str, str]]:
+    """Return every path of an application with each of its methods, hidden ones too."""
+    found = [each.original_route for each in iter_route_contexts(app.router.routes)]
+    routes = [route for route in found if isinstance(route, Route | APIRoute)]
+    assert len(routes) == len(found)
+    return [
+        (route.path.replace(":path", ""), verb) for route in routes for verb in route.methods or ()
+    ]
 
 
 def predict(running: Running, text: str) -> httpx.Response:
@@ -37,12 +52,14 @@ def post(running: Running, path: str, content: bytes | str) -> httpx.Response:
 def test_every_route_needs_a_key_but_health(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLLICE_KEYS", f"another-key-of-enough-letters,{KEY}")
     with served(lettered_service(), read_keys(None)) as server, httpx.Client() as client:
-        routes = httpx.get(f"{server.url}/openapi.json", headers={"x-api-key": KEY}).json()["paths"]
-        assert len(routes) > 10
-        for path, verbs in [*routes.items(), ("/openapi.json", ["get"]), ("/nowhere", ["get"])]:
-            for verb in verbs:
-                answer = client.request(verb, server.url + path.format(name="letters"))
-                assert answer.status_code == (200 if path == "/health" else 401), path
+        described = set(server.app.openapi()["paths"])
+        listed = [(path, verb) for path, verb in routes_of(server.app) if path not in OPEN_PATHS]
+        assert described <= {path for path, _ in listed} | {"/"}
+        listed += [(path, "POST") for path in OPEN_PATHS]  # may be looked at, and nothing else
+        for path, verb in [*listed, ("/nowhere", "GET")]:
+            place = re.sub(r"\{.*?\}", "letters", path)
+            answer = client.request(verb, server.url + place)
+            assert answer.status_code == (200 if path == "/health" else 401), (verb, path)
         for headers in ({"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}):
             assert client.get(f"{server.url}/ready", headers=headers).status_code == 200
         for headers in ({"Authorization": f"Basic {KEY}"}, {"X-API-Key": f"{KEY}x"}):
@@ -171,6 +188,37 @@ def test_a_full_queue_says_when_to_try_again_and_a_late_answer_is_a_timeout() ->
             "error_type": "Overloaded",
         }
         until(lambda: predict(running, "again").status_code == 200)
+
+
+def test_more_than_can_be_judged_in_time_may_not_wait() -> None:
+    predictor = Lettered()
+    limits = Limits(backlog_texts=3, backlog_seconds=0.0)
+    with served(lettered_service(predictor, limits=limits)) as running, ThreadPoolExecutor(9) as p:
+        predict(running, "so its pace is known")
+        predictor.gate.clear()
+        calls = [p.submit(predict, running, "first")]
+        until(lambda: running.service.in_flight == 1 and _waiting(running) == 0)
+        calls += [p.submit(predict, running, f"text {row}") for row in range(3)]
+        until(lambda: _waiting(running) == 3)
+        full = predict(running, "one too many")
+        predictor.gate.set()
+        assert [call.result().status_code for call in calls] == [200] * 4
+    assert full.status_code == 429
+    assert full.headers["retry-after"] == "1"
+    assert full.json()["error"] == (
+        "Expected few texts to wait, but 3 do, which take about 0 s: try again then."
+    )
+
+
+def test_bodies_that_are_received_have_a_limit_together() -> None:
+    limits = Limits(bodies_bytes=1000)
+    with served(lettered_service(limits=limits)) as running:
+        answer = predict(running, "a" * 1000)
+        assert answer.status_code == 429
+        assert answer.json()["error"] == (
+            "Expected room for a body, but many are being received: try again in a second."
+        )
+        assert [predict(running, "a" * 900).status_code for _ in range(3)] == [200] * 3
 
 
 def _waiting(running: Running) -> float:

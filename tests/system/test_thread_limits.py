@@ -1,10 +1,12 @@
 """Small work has one thread; large work, and what comes after, has as many as before."""
 
+import os
+
 import numpy as np  # its BLAS is among the libraries that are asked
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from pollice.system.threads import few_threads
+from pollice.system.threads import few_threads, usual_threads
 
 
 def threads() -> set[int]:
@@ -19,3 +21,18 @@ def test_small_work_has_one_thread(multiplications: int, found: set[int]) -> Non
         with few_threads(multiplications):
             assert threads() == found
         assert threads() == before == {2}
+
+
+@pytest.mark.parametrize(("said", "found"), [("3", 3), ("4,2", 4), ("0", 1)])
+def test_the_usual_threads_are_those_that_are_said(
+    monkeypatch: pytest.MonkeyPatch, said: str, found: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert usual_threads() == found
+
+
+def test_the_usual_threads_are_the_cores_where_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert 1 <= usual_threads() <= (os.cpu_count() or 1)

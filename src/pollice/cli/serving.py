@@ -10,7 +10,7 @@ import click
 
 from pollice.cli.options import ABSTAIN
 from pollice.cli.work import waiting
-from pollice.errors import OptionError
+from pollice.errors import OptionError, counted
 
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
@@ -19,7 +19,7 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 @click.argument("predictors", nargs=-1, required=True, metavar="PREDICTOR...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--threads", type=click.IntRange(1), help="For each model [default: all cores].")
+@click.option("--threads", type=click.IntRange(1), help="For each model [default: its share].")
 @click.option("--calibrate", help="A file of texts that calibrate a checkpoint's answers.")
 @click.option(
     "--key-file",
@@ -57,7 +57,7 @@ def serve(
         )
     from pollice.judging.metrics import check_threshold
     from pollice.serve.keys import check_host, read_keys
-    from pollice.serve.running import listen, run
+    from pollice.serve.listening import listen
 
     check_threshold(abstain_below)
     keys = read_keys(key_file)
@@ -65,11 +65,12 @@ def serve(
     # Before models are loaded, which may take minutes: a port in use is told at once.
     with listen(host, port) as listening:
         with waiting("loading the models"):
-            from pollice.models.pretrained.devices import limit_threads
+            from pollice.models.pretrained.devices import limit_threads, share_threads
             from pollice.serve.models import Service, load_contents
+            from pollice.serve.running import run
 
-            if threads is not None:
-                limit_threads(threads)
+            threads = threads or share_threads(len(predictors))
+            limit_threads(threads)
             contents, failures = load_contents(predictors, _texts(calibrate))
         service = Service(contents, abstain_below=abstain_below, failures=failures, threads=threads)
         for name, reason in failures.items():
@@ -77,8 +78,9 @@ def serve(
         address, at = listening.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         click.echo(f"Serving {', '.join(service.models)} on http://{shown}:{at} (routes: /docs)")
-        run(service, listening, keys, report)
-    click.echo("Stopped; what was in flight was answered.")
+        unanswered = run(service, listening, keys, report)
+    late = f"{counted(unanswered, 'call')} took too long and got no answer"
+    click.echo(f"Stopped; {late if unanswered else 'what was in flight was answered'}.")
 
 
 def _texts(source: str | None) -> tuple[str, ...]:

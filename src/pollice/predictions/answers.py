@@ -6,7 +6,7 @@ Knows nothing about files.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ UNSURE = "unsure"
 NO_TEXT = "no text"
 MOST_CACHED = 50_000
 """The answers that are remembered: some 20 MB with two labels."""
+
+A = TypeVar("A")
 
 ChooseLabels = Callable[[Predictions], Sequence[str | None]]
 """Given scored texts, returns the label of each, or None for one that is not sure enough."""
@@ -35,7 +37,7 @@ class Answer:
 
 
 @dataclass
-class AnswerCache:
+class AnswerCache(Generic[A]):
     """Answers to the texts that were scored last; the oldest is forgotten first.
 
     Which answers it holds depends on the texts alone, in batches as they come, so that a command
@@ -43,13 +45,13 @@ class AnswerCache:
     """
 
     limit: int = MOST_CACHED
-    _answers: dict[bytes, Answer] = field(default_factory=dict)
+    _answers: dict[bytes, A] = field(default_factory=dict)
 
-    def find(self, text: str) -> Answer | None:
+    def find(self, text: str) -> A | None:
         """Return the answer to a text that was scored before."""
         return self._answers.get(_key(text))
 
-    def learn(self, texts: Sequence[str], answers: Sequence[Answer | None]) -> None:
+    def learn(self, texts: Sequence[str], answers: Sequence[A | None]) -> None:
         """Remember a batch; those without an answer are passed over."""
         for text, answer in zip(texts, answers, strict=True):
             key = _key(text)
@@ -67,7 +69,7 @@ def answer_texts(
     predictor: Predictor,
     texts: Sequence[str],
     problems: Mapping[int, str],
-    cache: AnswerCache,
+    cache: AnswerCache[Answer],
     choose: ChooseLabels,
 ) -> list[Answer | None]:
     """Return the answer to each text of a batch; None for empty ones and rows with a problem.
@@ -79,35 +81,57 @@ def answer_texts(
         cache: Where answers are looked for, and kept.
         choose: Gives the labels.
     """
-    found: dict[str, Answer | None] = {
+    return answer_rest(lambda new: score_texts(predictor, new, choose), texts, problems, cache)
+
+
+def answer_rest(
+    answer: Callable[[list[str]], Sequence[A]],
+    texts: Sequence[str],
+    problems: Mapping[int, str],
+    cache: AnswerCache[A],
+) -> list[A | None]:
+    """Return what the cache has for each text of a batch, and ask once for the others.
+
+    Args:
+        answer: Gives the answers to texts that the cache does not have; it is not called without.
+        texts: The batch.
+        problems: Of rows that cannot be judged, by number.
+        cache: Where answers are looked for, and kept.
+
+    Returns:
+        One for each text; None for empty ones and rows with a problem.
+    """
+    found: dict[str, A | None] = {
         text: cache.find(text)
         for row, text in enumerate(texts)
         if text.strip() and row not in problems
     }
-    new = [text for text, answer in found.items() if answer is None]
+    new = [text for text, known in found.items() if known is None]
     if new:
-        scores = predictor.score(new)
-        table = Predictions(
-            ids=tuple(map(str, range(len(new)))),
-            label_names=tuple(predictor.label_names),
-            probabilities=np.asarray(scores.probabilities, np.float64),
-            tokens=np.asarray(scores.tokens),
-            truncated=np.asarray(scores.truncated),
-        )
-        rows = zip(
-            new,
-            choose(table),
-            table.probabilities.tolist(),
-            table.tokens.tolist(),
-            scores.truncated.tolist(),
-            strict=True,
-        )
-        found |= {
-            text: Answer(label, tuple(p), tokens, cut) for text, label, p, tokens, cut in rows
-        }
+        found |= zip(new, answer(new), strict=True)
     answers = [found.get(text) if row not in problems else None for row, text in enumerate(texts)]
     cache.learn(texts, answers)
     return answers
+
+
+def score_texts(predictor: Predictor, texts: Sequence[str], choose: ChooseLabels) -> list[Answer]:
+    """Return a predictor's answer to each text, all scored side by side."""
+    scores = predictor.score(texts)
+    table = Predictions(
+        ids=tuple(map(str, range(len(texts)))),
+        label_names=tuple(predictor.label_names),
+        probabilities=np.asarray(scores.probabilities, np.float64),
+        tokens=np.asarray(scores.tokens),
+        truncated=np.asarray(scores.truncated),
+    )
+    rows = zip(
+        choose(table),
+        table.probabilities.tolist(),
+        table.tokens.tolist(),
+        scores.truncated.tolist(),
+        strict=True,
+    )
+    return [Answer(label, tuple(p), tokens, cut) for label, p, tokens, cut in rows]
 
 
 @dataclass(kw_only=True)

@@ -7,12 +7,13 @@ each word adds is asked for that instead. Knows nothing about models.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pollice.predictions.pieces import Piece as Piece
-from pollice.predictions.predictor import Predictor
+from pollice.predictions.predictor import Scores
 
 PASSES = 64
 """At most so many texts are judged for one explanation, the whole text among them."""
@@ -29,6 +30,20 @@ _ALONE = r"\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf9
 _MARKS = r"\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff\u200c\u200d"
 _LETTERS = rf"(?:(?![{_ALONE}])[\w{_MARKS}])+"
 _WORD = re.compile(rf"[{_ALONE}]|{_LETTERS}(?:[-'\u2019]{_LETTERS})*|[^\w\s]+")
+
+
+class Explainable(Protocol):
+    """What an explanation needs of a predictor."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The order of the probabilities."""
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Score texts."""
+
+    def word_weights(self, text: str, label: str) -> Sequence[Piece] | None:
+        """Return what each word adds to the log-odds of a label; None: it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +71,7 @@ class Explanation:
 
 
 def explain(
-    predictor: Predictor, text: str, *, label: str | None = None, passes: int = PASSES
+    predictor: Explainable, text: str, *, label: str | None = None, passes: int = PASSES
 ) -> Explanation:
     """Find the sentences, then the words of the most telling ones, that moved an answer.
 
@@ -108,7 +123,7 @@ def explain(
 
 
 def _leave_out(
-    predictor: Predictor, text: str, column: int, probability: float, passes: int
+    predictor: Explainable, text: str, column: int, probability: float, passes: int
 ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
     """Return the sentences, and the words of the most telling ones, each left out in turn."""
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -101,9 +101,13 @@ class PartsFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir()
             write_json(self.path / _MANIFEST, dict(manifest))
+        self.clear()
+        return self.rows
+
+    def clear(self) -> None:
+        """Take away what was begun and not finished."""
         for stale in self.path.glob(".*.partial"):
             stale.unlink()
-        return self.rows
 
     def check_new(self, *, overwrite: bool, joined: bool = True) -> None:
         """Refuse an output that exists, unless these parts were just joined to it.
@@ -147,31 +151,45 @@ class PartsFolder:
         parts = self.parts
         return int(parts[-1].stem.partition("-")[2]) if parts else 0
 
+    @property
+    def kept_sentence(self) -> str:
+        """The end of a sentence that says why the work cannot go on."""
+        return (
+            f"the parts of the first {self.rows:,} rows are kept, and the same command goes on "
+            "after them."
+        )
+
+    def answers(self, form: PartFormat) -> Iterator[Answer | None]:
+        """Return the answers to the rows of the parts that are finished now."""
+        parts = self.parts
+        return (answer for part in parts for answer in form.answers(part))
+
     def begin(self) -> Path:
         """Return the temporary name of a part."""
         return self.path / f".{os.getpid()}.partial"
 
     def keep(self, temporary: Path, start: int, end: int) -> None:
         """Give a part its name, once it is on the disk."""
-        _sync(temporary)
+        sync(temporary)
         temporary.rename(self.path / f"{start:012}-{end:012}{self._suffix}")
-        _sync(self.path)
+        sync(self.path)
 
     def join(self, form: PartFormat) -> None:
         """Join all parts to the output, and take them away."""
         temporary = self.path / ".joining.partial"
         form.join(self.parts, temporary)
-        _sync(temporary)
+        sync(temporary)
         (self.path / _JOINED).touch()
         temporary.replace(self.output)
-        _sync(self.output.parent)
+        sync(self.output.parent)
         gone = self.path.with_name(f".{self.path.name}.gone")
         shutil.rmtree(gone, ignore_errors=True)
         self.path.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -243,7 +261,7 @@ def answer_rows(
         write: Takes each batch of new answers, and the number of its rows.
         done: The answers of the first rows, where an earlier run has written them.
     """
-    cache, tally = AnswerCache(), Tally()
+    cache, tally = AnswerCache[Answer](), Tally()
     with stage("judging", total=asked.total) as advance:
         for number, batch in enumerate(read(ROWS_AT_ONCE)):
             answers = list(islice(done, len(batch)))
@@ -278,26 +296,33 @@ def write_output(
         MachineError: the disk is full, or something else refuses the output; the finished parts
             are kept.
     """
-    parts = folder.parts
-    done = (answer for part in parts for answer in form.answers(part))
     writer = PartsWriter(folder=folder, form=form, start=folder.rows, rows_a_part=rows_a_part)
     tally = Tally()
-    try:
+    with explain_kept_parts(folder):
         try:
-            for counts in answer_rows(asked, read, writer.add, done):
+            for counts in answer_rows(asked, read, writer.add, folder.answers(form)):
                 tally = counts
         except KeyboardInterrupt:
             writer.stop()
             raise
         writer.close()
         folder.join(form)
+    return tally
+
+
+@contextmanager
+def explain_kept_parts(folder: PartsFolder) -> Iterator[None]:
+    """Say what the system refuses with the rows whose parts are kept.
+
+    Raises:
+        MachineError: the disk is full, or something else refuses the output.
+    """
+    try:
+        yield
     except OSError as error:
         with suppress(OSError):
-            for stale in folder.path.glob(".*.partial"):
-                stale.unlink()
+            folder.clear()
         named = OSError(error.errno, error.strerror, str(folder.output))
         raise MachineError(
-            f"{str(refusal_of(named)).removesuffix('.')}; the parts of the first {folder.rows:,} "
-            "rows are kept, and the same command goes on after them."
+            f"{str(refusal_of(named)).removesuffix('.')}; {folder.kept_sentence}"
         ) from error
-    return tally

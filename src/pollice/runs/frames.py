@@ -13,7 +13,7 @@ from pollice.data.columns import ReadOptions, find_columns
 from pollice.data.formats.frames import FRAME, read_frame
 from pollice.data.formats.streamed import strings_of
 from pollice.predictions import predict as plain
-from pollice.predictions.answers import AnswerCache, OutputColumns, answer_texts
+from pollice.predictions.answers import Answer, AnswerCache, OutputColumns, answer_texts
 from pollice.predictions.predictor import Predictor
 from pollice.predictions.table import Predictions
 from pollice.system.progress import in_chunks, stage
@@ -69,7 +69,7 @@ def _predict_frame(
         own_id=True,
         with_gold=False,
     )
-    cache, answers = AnswerCache(), []
+    cache, answers = AnswerCache[Answer](), []
     with stage("judging", total=len(texts)) as advance:
         for chunk in in_chunks(texts, advance):
             answers += answer_texts(predictor, chunk, {}, cache, lambda judged: judged.predicted)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from pollice.catalogue.entries import dataset_names
 from pollice.catalogue.hub import HUB_PREFIX
@@ -33,6 +33,8 @@ from pollice.predictions.part_formats import (
 from pollice.predictions.sheets import check_sheet
 from pollice.predictions.stream import Asked, PartsFolder, ReadRows, answer_rows, write_output
 from pollice.predictions.table import Predictions
+from pollice.runs.cluster import check_cluster, write_output_on_cluster
+from pollice.runs.cluster_worker import Shared
 from pollice.runs.new_texts import read_new_texts, reading_of
 from pollice.runs.predictors import load_predictor
 from pollice.system.folders import MANIFEST, probe_space, read_manifest
@@ -42,6 +44,7 @@ logger = logging.getLogger("pollice")
 
 STANDARD = "-"
 """Stands for standard input and standard output."""
+Engine = Literal["local", "ray"]
 _VERSION = 1
 _BEGINNINGS = ((b"PAR1", ".parquet"), (b"PK", ".xlsx"), (b"{", ".jsonl"))
 
@@ -55,6 +58,10 @@ class StreamOptions:
     overwrite: bool = False
     format: str | None = None
     """The ending that says the format of the output, where its name says none."""
+    engine: Engine = "local"
+    """What judges: this process, or the workers of a Ray cluster."""
+    workers: int | None = None
+    """How many workers judge with ``ray``; None: as many as the cluster has room for."""
 
     @property
     def affecting(self) -> dict[str, Any]:
@@ -67,9 +74,11 @@ def check_stream_output(output: str, sources: Sequence[str], options: StreamOpti
 
     Raises:
         PredictionsError: its format is unknown, or it is a folder or one of the sources.
-        OptionError: the threshold is no probability.
+        OptionError: the threshold is no probability, or the engine is not installed.
     """
     check_threshold(options.abstain_below)
+    if options.engine == "ray":
+        check_cluster(output)
     if output == STANDARD:
         return _standard_format(sources, options)
     path = Path(output)
@@ -156,6 +165,11 @@ def predict_files(
         if done:
             logger.info(f"{parts.path}: {done:,} rows are done already, and are not judged again.")
         _check_room(Path(output), rows, len(label_names), done)
+        if options.engine == "ray":
+            shared = Shared.of(folder, parts, columns, form, options.abstain_below)
+            return write_output_on_cluster(
+                shared, parts, rows.read, total=rows.rows, workers=options.workers
+            )
         return write_output(_asked(folder, columns, rows, options), rows.read, form, parts)
 
 

@@ -5,6 +5,7 @@ expected becomes an answer too, and only its type is logged, since its sentence 
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -60,6 +61,7 @@ class Guard:
         self._limits = limits
         self._respond = respond
         self._open_paths = open_paths
+        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
@@ -82,7 +84,7 @@ class Guard:
             self._check_key(scope)
             self._check_draining(scope)
             body = await self._read(scope, receive)
-            await self._app(scope, _replayed(body, receive), seen)
+            await self._answer_while_asked(scope, body, receive, seen)
             return
         except Refused as error:
             refused = error
@@ -94,6 +96,27 @@ class Guard:
         self._service.metrics.failed(refused.kind)
         if not seen.status:
             await self._respond(scope["path"], refused)(scope, receive, seen)
+
+    async def _answer_while_asked(
+        self, scope: Scope, body: bytes, receive: Receive, seen: "_Seen"
+    ) -> None:
+        """Let the application answer, but give up where the client closes its connection.
+
+        Else what nobody waits for any more would be judged before what somebody waits for.
+        """
+        gone = asyncio.Event()
+        answering = asyncio.ensure_future(self._app(scope, _replayed(body, gone), seen))
+        leaving = asyncio.create_task(_wait_for_end(receive, gone))
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done() and not seen.status:
+                answering.cancel()
+                self._service.metrics.failed("left")
+            with contextlib.suppress(asyncio.CancelledError):
+                await answering
+        finally:
+            answering.cancel()
+            leaving.cancel()
 
     def _check_key(self, scope: Scope) -> None:
         headers = dict(scope["headers"])  # names come in small letters
@@ -143,18 +166,23 @@ class Guard:
 
     async def _received(self, receive: Receive) -> bytes:
         parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Refused(408, "Expected a body, but the connection was closed.", "timeout")
-            part = message.get("body", b"")
-            size += len(part)
-            if size <= self._limits.body_bytes:
-                parts.append(part)
-            more = message.get("more_body", False)
-            if not more or size > _THROWN_AWAY * self._limits.body_bytes:
-                break
+        size = held = 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(408, "Expected a body, but the connection was closed.", "timeout")
+                part = message.get("body", b"")
+                size += len(part)
+                if size <= self._limits.body_bytes:
+                    parts.append(part)
+                    held += len(part)
+                    self._hold(len(part))
+                more = message.get("more_body", False)
+                if not more or size > _THROWN_AWAY * self._limits.body_bytes:
+                    break
+        finally:
+            self._held_bytes -= held
         if size > self._limits.body_bytes:
             raise Refused(
                 413,
@@ -163,6 +191,17 @@ class Guard:
                 "too_large",
             )
         return b"".join(parts)
+
+    def _hold(self, size: int) -> None:
+        """Count a part of a body that is kept until the rest of it has come."""
+        self._held_bytes += size
+        if self._held_bytes > self._limits.bodies_bytes:
+            raise Refused(
+                429,
+                "Expected room for a body, but many are being received: try again in a second.",
+                "overloaded",
+                retry_after=1,
+            )
 
 
 class _Seen:
@@ -184,11 +223,21 @@ def _json_of(body: bytes, headers: Headers) -> bytes:
     return body[: int(length[:12])] if length.isascii() and length.isdigit() else body
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return what hands a body out that was read before, and then what comes after it."""
+def _replayed(body: bytes, gone: asyncio.Event) -> Receive:
+    """Return what hands a body out that was read before, and says when the client is gone."""
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
+        if waiting:
+            return waiting.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
 
     return replay
+
+
+async def _wait_for_end(receive: Receive, gone: asyncio.Event) -> None:
+    """Wait until the connection is closed, or the answer was sent."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    gone.set()

@@ -16,6 +16,8 @@ class Limits:
 
     body_bytes: int = 2_000_000
     """The most bytes of a request's body."""
+    bodies_bytes: int = 64_000_000
+    """The most bytes of all bodies that are being received."""
     texts: int = 256
     """The most texts of a call."""
     characters: int = 200_000
@@ -30,8 +32,14 @@ class Limits:
     """How deep JSON may be nested."""
     queue: int = 512
     """The most texts that wait for a model."""
-    batch_tokens: int = 4_096
-    """So many tokens, estimated, are judged at once."""
+    backlog_seconds: float = 1.0
+    """No more texts may wait than are judged in about so long, but ``backlog_texts`` always may."""
+    backlog_texts: int = 64
+    """So many texts may wait however slow the model is."""
+    batch_tokens: int = 2_048
+    """At most so many tokens, estimated, are judged at once."""
+    batch_seconds: float = 0.25
+    """A batch is smaller where it would take longer than about so long, but holds 8 texts."""
     wait_seconds: float = 0.002
     """So long a text waits for others that can be judged with it."""
     deadline_seconds: float = 30.0
@@ -40,8 +48,8 @@ class Limits:
     """So long after its death a worker is started again."""
     grace_seconds: float = 0.5
     """So long after a signal to stop new calls are still answered: they may be on their way."""
-    drain_seconds: float = 25.0
-    """So long after a signal to stop what is in flight may go on."""
+    drain_seconds: float = 23.0
+    """So long after a signal to stop what is in flight may go on; the process ends soon after."""
 
 
 def nested_deeper(body: bytes, depth: int) -> bool:

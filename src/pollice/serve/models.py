@@ -5,7 +5,6 @@ Knows nothing about HTTP, nor about any wire format.
 
 import asyncio
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pollice.runs.predictors import load_predictor
 from pollice.serve.limits import Limits
 from pollice.serve.metrics import Metrics
 from pollice.serve.refusals import Refused, check_characters, too_late
+from pollice.serve.turns import Turns
 from pollice.serve.worker import Answer, Judge, Worker
 
 _TRUTH = ({"no", "yes"}, {"false", "true"})
@@ -129,7 +129,7 @@ class Service:
         self.in_flight = 0
         """The calls that are being answered, but for those about the service's own state."""
         cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-        self.turns = threading.Semaphore(max(1, (cores or 1) // (threads or cores or 1)))
+        self.turns = Turns(max(1, (cores or 1) // (threads or cores or 1)))
         """Held by whoever lets a model work, so that models do not fight for the same cores."""
         self.models = {
             name: ServedModel(
@@ -178,7 +178,12 @@ class Service:
         """
         self.check_texts(texts)
         futures = [asyncio.wrap_future(done) for done in model.worker.submit(judge, texts)]
-        _, late = await asyncio.wait(futures, timeout=self.limits.deadline_seconds + 1)
+        try:
+            _, late = await asyncio.wait(futures, timeout=self.limits.deadline_seconds + 1)
+        except asyncio.CancelledError:  # nobody waits for the answers any more
+            for future in futures:
+                future.cancel()
+            raise
         for future in late:
             future.cancel()
         return [too_late() if future in late else _result(future) for future in futures]

@@ -14,7 +14,6 @@ from types import FrameType
 
 import uvicorn
 
-from pollice.errors import OptionError
 from pollice.serve.http import create_app
 from pollice.serve.keys import Keys
 from pollice.serve.models import Service
@@ -31,10 +30,11 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, service: Service, keys: Keys, report: Path | None = None) -> None:
-        app = create_app(service, keys=keys, report=report)
+        self.app = create_app(service, keys=keys, report=report)
+        """What answers, with its routes."""
         super().__init__(
             uvicorn.Config(
-                app,
+                self.app,
                 log_config=None,
                 access_log=False,  # paths and queries may hold what a client wrote
                 lifespan="off",
@@ -44,14 +44,25 @@ class Server(uvicorn.Server):
         )
         self._service = service
         self._drained: asyncio.Task[None] | None = None
+        self.unanswered = 0
+        """The calls that were in flight when their time was over."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT while the server runs; they are not raised again after it."""
+        """Take the first SIGTERM or SIGINT while the server runs; a second one kills the process.
+
+        The system itself does that, so it works whatever the process is doing.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+
+        def take(number: int, frame: FrameType | None) -> None:
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
+            self.handle_exit(number, frame)
+
+        before = {number: signal.signal(number, take) for number in _SIGNALS}
         try:
             yield
         finally:
@@ -59,10 +70,7 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain at the first signal; at the second, end at once."""
-        if self._service.draining:
-            self.should_exit = True
-            self.force_exit = True
+        """Begin to drain."""
         self._service.draining = True
 
     async def on_tick(self, counter: int) -> bool:
@@ -80,37 +88,17 @@ class Server(uvicorn.Server):
             async with asyncio.timeout(limits.drain_seconds - limits.grace_seconds):
                 while self._service.in_flight:
                     await asyncio.sleep(_STEP)
+        self.unanswered = self._service.in_flight
+        self._service.close()  # whoever waits still is told
         self.should_exit = True
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+def run(service: Service, listening: socket.socket, keys: Keys, report: Path | None = None) -> int:
+    """Serve until a signal comes and what was in flight has ended, or its time is over.
 
-    Raises:
-        OptionError: the port is in use, or the host is none of this machine's.
+    Returns:
+        The calls that were not answered in time.
     """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(2048)
-        except BaseException:
-            listening.close()
-            raise
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OptionError(
-            f"Expected to listen on {host}, port {port}, but the system says: {reason}. Name "
-            "another one with --port or --host, or end what uses it."
-        ) from None
-    return listening
-
-
-def run(service: Service, listening: socket.socket, keys: Keys, report: Path | None = None) -> None:
-    """Serve until a signal comes and what was in flight has ended."""
     server = Server(service, keys, report)
     service.start()
     try:
@@ -118,3 +106,4 @@ def run(service: Service, listening: socket.socket, keys: Keys, report: Path | N
     finally:
         service.close()
         listening.close()
+    return server.unanswered

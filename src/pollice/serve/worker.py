@@ -5,6 +5,7 @@ depend on its neighbours, so whoever comes at the same time can share a batch.
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -18,9 +19,12 @@ from pollice.predictions.predictor import Scores
 from pollice.serve.limits import Limits
 from pollice.serve.metrics import Metrics
 from pollice.serve.refusals import Refused, invalid, too_late
+from pollice.serve.turns import Turns
 
 logger = logging.getLogger(__name__)
 
+_FEWEST = 8
+"""Fewer texts at once take longer for each of them."""
 _LETTERS_A_TOKEN = 4
 _TOKENS_AROUND = 8
 """What a text has besides its own tokens: the start, the end, or a question."""
@@ -79,13 +83,11 @@ class Worker:
         name: The model's.
         limits: How much may wait, and how long.
         metrics: Where batches are counted.
-        turns: Held while a batch is judged, so that the workers of a process do not fight for the
+        turns: Taken while a batch is judged, so that the workers of a process do not fight for the
             same cores.
     """
 
-    def __init__(
-        self, name: str, limits: Limits, metrics: Metrics, turns: threading.Semaphore
-    ) -> None:
+    def __init__(self, name: str, limits: Limits, metrics: Metrics, turns: Turns) -> None:
         self._name = name
         self._limits = limits
         self._metrics = metrics
@@ -94,6 +96,7 @@ class Worker:
         self._jobs: deque[_Job] = deque()
         self._pings: list[Future[None]] = []
         self._in_hand: list[_Job] = []
+        self._seconds_a_token = 0.0
         self._closed = False
         self.alive = False
         """Whether its thread runs."""
@@ -104,13 +107,13 @@ class Worker:
         threading.Thread(target=self._run, name=f"judge-{self._name}", daemon=True).start()
 
     def close(self) -> None:
-        """Let the thread end after the batch that it is judging; what waits is given up."""
+        """Let the thread end after the batch that it is judging; nothing is answered any more."""
         with self._changed:
             self._closed = True
-            waiting = [*self._jobs]
+            given_up = [*self._jobs, *self._in_hand]
             self._jobs.clear()
             self._changed.notify_all()
-        for job in waiting:
+        for job in given_up:
             self._fail(job, _stopped())
 
     def submit(self, judge: Judge, texts: Sequence[str]) -> list[Future[Answer]]:
@@ -124,18 +127,32 @@ class Worker:
         with self._changed:
             if self._closed:
                 raise _stopped()
-            if len(self._jobs) + len(jobs) > self._limits.queue:
-                raise Refused(
-                    429,
-                    f"Expected room for {len(jobs)} more texts, but {len(self._jobs)} wait "
-                    f"already, and {self._limits.queue} may: try again in a second.",
-                    "overloaded",
-                    retry_after=1,
-                )
+            self._jobs = deque(job for job in self._jobs if not job.done.cancelled())
+            self._check_room(len(jobs))
             self._jobs.extend(jobs)
             self._metrics.waiting(self._name, len(self._jobs))
             self._changed.notify_all()
         return [job.done for job in jobs]
+
+    def _check_room(self, texts: int) -> None:
+        waiting = len(self._jobs)
+        if waiting + texts > self._limits.queue:
+            raise Refused(
+                429,
+                f"Expected room for {texts} more texts, but {waiting} wait already, and "
+                f"{self._limits.queue} may: try again in a second.",
+                "overloaded",
+                retry_after=1,
+            )
+        seconds = self._waiting_tokens() * self._seconds_a_token
+        if waiting >= self._limits.backlog_texts and seconds > self._limits.backlog_seconds:
+            raise Refused(
+                429,
+                f"Expected few texts to wait, but {waiting} do, which take about {seconds:.0f} s: "
+                "try again then.",
+                "overloaded",
+                retry_after=math.ceil(seconds),
+            )
 
     def ping(self) -> Future[None]:
         """Return what is done as soon as the thread is between two batches."""
@@ -147,10 +164,12 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            while (batch := self._next_batch()) is not None:
-                self._in_hand = batch
-                with self._turns:
-                    self._judge(batch)
+            while self._wait():
+                begun = time.monotonic()
+                with self._turns:  # texts that come before the turn does are of the batch too
+                    self._in_hand = self._take()
+                    self._judge(self._in_hand)
+                self._count_pace(self._in_hand, time.monotonic() - begun)
                 self._in_hand = []
         except BaseException as error:  # whatever ends a thread, such as SystemExit
             self._die(error)
@@ -171,8 +190,14 @@ class Worker:
         if not self._closed:
             self.start()
 
-    def _next_batch(self) -> list[_Job] | None:
-        """Wait for texts, a moment for more of them, and take those of the same judge."""
+    def _count_pace(self, jobs: Sequence[_Job], seconds: float) -> None:
+        tokens = sum(job.tokens for job in jobs)
+        if tokens:
+            # The mean of the last and those before: a pace that changed is known after few batches.
+            self._seconds_a_token = (self._seconds_a_token + seconds / tokens) / 2
+
+    def _wait(self) -> bool:
+        """Wait for texts, and a moment for more of them; return False if the worker was closed."""
         with self._changed:
             while not self._jobs and not self._closed:
                 self._answer_pings()
@@ -184,11 +209,7 @@ class Worker:
                 if left <= 0:
                     break
                 self._changed.wait(left)
-            if self._closed:
-                return None
-            batch = self._take()
-            self._metrics.waiting(self._name, len(self._jobs))
-            return batch
+            return not self._closed
 
     def _answer_pings(self) -> None:
         for ping in self._pings:
@@ -200,40 +221,51 @@ class Worker:
         return sum(job.tokens for job in self._jobs)
 
     def _take(self) -> list[_Job]:
-        """Take the first text, and others of its judge until a batch is full."""
+        """Take the first text, and others of its judge until a batch is full.
+
+        They come from both ends of the queue in turn: so whoever comes after a rush is answered
+        soon, and nobody waits for ever.
+        """
+        now = time.monotonic()
+        with self._changed:
+            late = [job for job in self._jobs if now > job.deadline]
+            waiting = [job for job in self._jobs if now <= job.deadline and not job.done.done()]
+            batch = self._fill(waiting)
+            taken = set(map(id, batch))
+            self._jobs = deque(job for job in waiting if id(job) not in taken)
+            self._metrics.waiting(self._name, len(self._jobs))
+        for job in late:
+            self._fail(job, too_late())
+        return batch
+
+    def _fill(self, waiting: Sequence[_Job]) -> list[_Job]:
+        alike = [job for job in waiting if job.judge == waiting[0].judge]
         batch: list[_Job] = []
-        others: deque[_Job] = deque()
         tokens = 0
-        while self._jobs:
-            job = self._jobs.popleft()
-            fits = not batch or tokens + job.tokens <= self._limits.batch_tokens
-            if fits and (not batch or job.judge == batch[0].judge):
-                batch.append(job)
-                tokens += job.tokens
-            else:
-                others.append(job)
-        self._jobs = others
+        for number in range(len(alike)):
+            job = alike[-(number + 1) // 2] if number % 2 else alike[number // 2]
+            tokens += job.tokens
+            is_slow = tokens * self._seconds_a_token > self._limits.batch_seconds
+            too_many = tokens > self._limits.batch_tokens
+            if batch and (too_many or (is_slow and len(batch) >= _FEWEST)):
+                break
+            batch.append(job)
         return batch
 
     def _judge(self, jobs: Sequence[_Job]) -> None:
-        now = time.monotonic()
-        for job in jobs:
-            if now > job.deadline:
-                self._fail(job, too_late())
-        asked = [job for job in jobs if not job.done.done()]
-        if not asked:
+        if not jobs:
             return
-        judge = asked[0].judge
+        judge = jobs[0].judge
         try:
-            scores = judge.score([job.text for job in asked])
+            scores = judge.score([job.text for job in jobs])
         except UserError as error:  # the question, not a text: nobody of the batch can be answered
-            for job in asked:
+            for job in jobs:
                 self._fail(job, invalid(str(error)))
         except Exception as error:
-            self._split(asked, error)
+            self._split(jobs, error)
         else:
-            self._metrics.judged(self._name, len(asked), int(scores.tokens.sum()))
-            for row, job in enumerate(asked):
+            self._metrics.judged(self._name, len(jobs), int(scores.tokens.sum()))
+            for row, job in enumerate(jobs):
                 _finish(job, _answer(judge, scores, row))
 
     def _split(self, jobs: Sequence[_Job], error: Exception) -> None:

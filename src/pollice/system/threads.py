@@ -7,8 +7,10 @@ Where another process is busy, that thread may not have begun, and the others wa
 speed: a fit of one second took 47 s on two cores. A single thread waits for nobody.
 """
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -27,3 +29,29 @@ def few_threads(multiplications: int) -> Iterator[None]:
     else:
         with threadpool_limits(limits=1):
             yield
+
+
+def usual_threads() -> int:
+    """Return how many threads compiled code uses here where nothing limits it.
+
+    That is OMP_NUM_THREADS, else the cores that this process may use, as PyTorch counts them: two
+    processors of one core count once.
+    """
+    with suppress(KeyError, ValueError):
+        return max(1, int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))
+    return len({_core(processor) for processor in _processors()})
+
+
+def _processors() -> set[int]:
+    with suppress(AttributeError):  # macOS has no such call
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _core(processor: int) -> str:
+    """Return a name that the processors of one core share."""
+    topology = Path(f"/sys/devices/system/cpu/cpu{processor}/topology")
+    try:
+        return (topology / "thread_siblings_list").read_text(encoding="ascii")
+    except OSError:  # another system than Linux
+        return str(processor)

@@ -5,6 +5,7 @@ Knows nothing about texts and labels: token ids in, numbers out.
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,21 @@ def _open_onnx(path: Path) -> Run:
     return run
 
 
-def _open_openvino(path: Path) -> Run:
+@cache
+def openvino_core() -> Any:
+    """Return the one core of this process, which lives as long as the process.
+
+    Where the processor has AMX, a core gives the thread that makes it a stack for signals, and puts
+    the former one back at its own end. Of two that end in the order of their making, the second
+    puts back what the first has freed, and the next signal ends the process (OpenVINO 2026.4).
+    """
     import openvino
 
-    core = openvino.Core()
+    return openvino.Core()
+
+
+def _open_openvino(path: Path) -> Run:
+    core = openvino_core()
     # Without the first two, OpenVINO rounds to bfloat16 where the processor multiplies it, and
     # rounds what is multiplied with weights of 8 bits.
     options: dict[str, Any] = {

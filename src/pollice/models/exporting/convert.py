@@ -99,7 +99,7 @@ def _write_openvino_int8(exportable: Exportable, path: Path, tokens: Tokens) -> 
 
 
 def _write_openvino_int8_weights(exportable: Exportable, path: Path, tokens: Tokens) -> None:
-    """Put the weights alone into 8 bits: as small, more exact, and no faster than float32."""
+    """Put the weights alone into 8 bits, which rounds less."""
     import nncf
     import openvino
 

@@ -45,6 +45,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported()
 
 
+def share_threads(models: int) -> int:
+    """Return how many threads each of several models may use that work at the same time."""
+    return max(1, torch.get_num_threads() // models)
+
+
 def limit_threads(threads: int) -> None:
     """Let every model of this process use so many threads on CPU, whichever thread calls it."""
     torch.set_num_threads(threads)
