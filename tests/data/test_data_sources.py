@@ -1,5 +1,6 @@
 """What is read of a folder, what is left aside, and what is said about both."""
 
+import gzip
 import json
 import os
 import re
@@ -179,7 +180,66 @@ def test_configurations_in_the_head_of_a_readme_are_refused_by_name(tmp_path: Pa
     )
     for other in ("no head", "---\nconfigs: 3\n---\n", "---\n: [\n---\n", "---\nconfigs: [1]\n---"):
         write(tmp_path, **{"README.md": other})
-        assert len(read_texts(str(tmp_path))) == 4
+        fails(
+            tmp_path,
+            f"Expected one table for the part train in {tmp_path}, or numbered pieces such as "
+            "train-00000-of-00002.csv, but found train_de.csv, train_en.csv. Name one of them, or "
+            "move the others away.",
+        )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/de.csv", "train/en.csv"),
+        ("train.csv", "train_old.csv"),
+        ("train.csv", "train.csv.gz"),
+        ("train-v1.csv", "train-v2.csv"),
+        ("train-0.csv", "train-en-1.csv"),
+        ("train.csv", "train (copy).csv"),
+    ],
+)
+def test_tables_of_one_part_that_are_no_pieces_are_refused_by_name(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """Rows of two languages, or of an older copy, are not joined without a word."""
+    write(tmp_path, **dict.fromkeys(names, CSV))
+    fails(
+        tmp_path,
+        f"Expected one table for the part train in {tmp_path}, or numbered pieces such as "
+        f"train-00000-of-00002.csv, but found {', '.join(sorted(names))}. Name one of them, or "
+        "move the others away.",
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-00000-of-00002.csv", "train-00001-of-00002.csv"),
+        ("train/part-0.csv", "train/part-1.csv"),
+        ("part-0.csv", "part-1.csv"),
+        ("reviews 2019.csv", "reviews 2020.csv"),
+        ("train-0.csv", "train-1.csv.gz"),
+        (
+            "train-00000-of-00002-a1b2c3d4e5f60718.csv",
+            "train-00001-of-00002-0b7de3ff99c0aa12.csv",
+        ),
+        (
+            "train/part-00000-5f1c8e0a-1b2c-4d3e-8f90-a1b2c3d4e5f6-c000.csv",
+            "train/part-00001-5f1c8e0a-1b2c-4d3e-8f90-a1b2c3d4e5f6-c000.csv",
+        ),
+    ],
+)
+def test_numbered_pieces_are_read_together_and_named(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    write(tmp_path, **{name: CSV for name in names if not name.endswith(".gz")})
+    for name in names:
+        if name.endswith(".gz"):
+            (tmp_path / name).write_bytes(gzip.compress(CSV.encode()))
+    dataset = read_dataset(str(tmp_path))
+    assert len(dataset) == 4
+    assert dataset.notes[0] == f"Read from {tmp_path}: {', '.join(sorted(names))}."
 
 
 def test_a_part_may_be_the_name_of_a_folder(tmp_path: Path) -> None:

@@ -165,8 +165,8 @@ def test_tables_of_no_known_part(tmp_path: Path) -> None:
     write(tmp_path, CSV, "two.csv")
     fails(
         str(tmp_path),
-        f"Expected tables that begin with train, validation or test in {tmp_path}, but found "
-        "one.csv, two.csv. Name one of them.",
+        f"Expected tables that begin with train, validation or test in {tmp_path}, or numbered "
+        "pieces of one, but found one.csv, two.csv. Name one of them.",
     )
 
 

@@ -106,6 +106,7 @@ DAMAGED = (
     "Expected a whole {suffix} file, but {{path}} is damaged or cut short. "
     "Copy or download it again."
 )
+NOT_PACKED = "Expected a .gz file, but {path} is not packed with gzip. Rename it to what it is."
 NOT_JSON = (
     "Expected one JSON object a line, but line {number} of {{path}} {found}. "
     'Write each row as one line, such as {{{{"text": ..., "label": ...}}}}.'
@@ -151,9 +152,9 @@ NOT_JSON = (
             "Expected text, but line 2 of {path} holds a NUL byte. Save it again as UTF-8 text.",
         ),
         ("a.csv.gz", gzip.compress(CSV, mtime=0)[:-9], DAMAGED.format(suffix=".gz")),
-        ("a.csv.gz", CSV, DAMAGED.format(suffix=".gz")),
+        ("a.csv.gz", CSV, NOT_PACKED),
         ("a.csv.bz2", bz2.compress(CSV)[:-9], DAMAGED.format(suffix=".bz2")),
-        ("a.parquet.gz", b"no", DAMAGED.format(suffix=".gz")),
+        ("a.parquet.gz", b"no", NOT_PACKED),
         (
             "a.jsonl",
             b'{"a": 1}\n[1]\n',

@@ -127,10 +127,11 @@ def find_tables(
     tables = [file for file in listing.files if _suffix(file) in endings]
     _check_configurations(listing, tables)
     named = [TableFile(path=file, part=part) for file in tables if (part := _part(listing, file))]
-    if not named and len(tables) > 1:
+    if not named and len(tables) > 1 and not _are_pieces(tables):
         raise DataError(
-            f"Expected tables that begin with train, validation or test in {listing.root}, but "
-            f"found {', '.join(map(listing.relative, tables[:_SHOWN]))}. Name one of them."
+            f"Expected tables that begin with train, validation or test in {listing.root}, or "
+            f"numbered pieces of one, but found {', '.join(map(listing.relative, tables[:_SHOWN]))}"
+            ". Name one of them."
         )
     found = named or [TableFile(path=file) for file in tables]
     _check_one_format(listing, found)
@@ -191,7 +192,7 @@ def _check_one_format(listing: Listing, tables: Sequence[TableFile]) -> None:
 def _check_pieces(listing: Listing, tables: Sequence[TableFile]) -> None:
     """Refuse several tables of one part that are not numbered pieces of one table.
 
-    Such as one a language, an older copy, or the same rows packed and unpacked.
+    Such as one for each language, an older copy, or the same rows packed and unpacked.
     """
     by_part: dict[str | None, list[Path]] = {}
     for table in tables:

@@ -249,9 +249,9 @@ def open_rows(folder: Path, sources: Sequence[str], given: Mapping[str, Any]) ->
                 f"{did_you_mean(str(path), dataset_names())}"
             )
     known, options, preferred, notes = reading_of(folder, given)
-    files = find_files(paths)
+    files, beside = find_files(paths)
     stream = open_stream(files, options, known=known, preferred=preferred)
-    for note in (*notes, *stream.notes):
+    for note in (*notes, *beside, *stream.notes):
         logger.info(note)
     return NewRows(
         read=stream.batches,

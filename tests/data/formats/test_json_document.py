@@ -40,7 +40,6 @@ def fails(path: Path, content: str, sentence: str) -> None:
 def test_an_array_is_read_whatever_the_ending(
     tmp_path: Path, name: str, mark: str, indent: int | None
 ) -> None:
-
     columns = read(tmp_path / name, mark + json.dumps(ROWS, indent=indent))
     assert columns.values == {"text": ["warm, soup", "cold: [soup]"], "label": [1, 0]}
     assert columns.place(1) == "row 2"
@@ -93,7 +92,7 @@ def test_a_value_within_an_object_is_a_column(tmp_path: Path) -> None:
         ("[]", "Expected a table, but {path} is empty. Name a file with at least one row."),
         (
             '[{"text": "a"},\n {"text": }]',
-            "Expected JSON, but line 2 of {path} is not (Expecting value). "
+            "Expected JSON, but line 2 of {path} is not, at column 11 (Expecting value). "
             'Write an array of rows, such as [{{"text": ..., "label": ...}}], or JSON Lines.',
         ),
         (
@@ -103,12 +102,12 @@ def test_a_value_within_an_object_is_a_column(tmp_path: Path) -> None:
         ),
         (
             '["a", "b"]',
-            "Expected an array of JSON objects, but {path} holds a str. "
+            "Expected an array of JSON objects, but {path} holds a string. "
             'Write each row as an object, such as {{"text": ..., "label": ...}}.',
         ),
         (
             "3",
-            "Expected an array of JSON objects, but {path} is a int. "
+            "Expected an array of JSON objects, but {path} is a number. "
             'Write each row as an object, such as {{"text": ..., "label": ...}}.',
         ),
         (

@@ -40,10 +40,10 @@ _OPENERS: Mapping[str, Callable[[Path], Any]] = {
 }
 COMPRESSED_SUFFIXES = tuple(_OPENERS)
 _BEGINNINGS = {
-    ".gz": b"\x1f\x8b",
-    ".bz2": b"BZh",
-    ".xz": b"\xfd7zXZ\x00",
-    ".zst": b"\x28\xb5\x2f\xfd",
+    ".gz": ("gzip", b"\x1f\x8b"),
+    ".bz2": ("bzip2", b"BZh"),
+    ".xz": ("xz", b"\xfd7zXZ\x00"),
+    ".zst": ("zstd", b"\x28\xb5\x2f\xfd"),
 }
 LONGEST_LINE = 2**24
 """Characters of a line, or of a row of several lines: what is longer is no table."""
@@ -381,13 +381,13 @@ def _pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
 
 def broken_compression(path: Path) -> DataError:
     """Return the error for a compressed file that cannot be unpacked."""
-    mark = _BEGINNINGS.get(path.suffix.lower(), b"")
+    program, mark = _BEGINNINGS.get(path.suffix.lower(), ("", b""))
     with path.open("rb") as file:
         is_packed = file.read(len(mark)) == mark
     if not is_packed:
         return DataError(
-            f"Expected a {path.suffix} file, but {path} is not compressed so. Rename it to what "
-            "it is."
+            f"Expected a {path.suffix} file, but {path} is not packed with {program}. Rename it "
+            "to what it is."
         )
     return DataError(
         f"Expected a whole {path.suffix} file, but {path} is damaged or cut short. "
