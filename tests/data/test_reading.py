@@ -245,7 +245,8 @@ def test_an_unknown_source() -> None:
         (
             "text,label\n,1\nb,\n",
             ReadOptions(),
-            "Expected rows with a text and a label, but {source} has none. "
+            "Expected rows with a text and a label, but {source} has none; left out: 1 row (empty "
+            "text), 1 row (no label). "
             "Name another column with --text-column or --label-column.",
         ),
         (

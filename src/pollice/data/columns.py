@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from pollice.data.formats.columns import Columns, TextOptions, find_column
+from pollice.data.formats.columns import Columns, TextOptions, find_column, shorten
 from pollice.data.rating_bins import NO_BINS, read_bins
 from pollice.errors import DataError, OptionError, did_you_mean
 
@@ -145,7 +145,7 @@ def is_no_column(given: str, names: Sequence[str]) -> bool:
 def _said_names(names: Sequence[str]) -> str:
     if not any(names):
         return "it has no columns with names"
-    shown = ", ".join(name for name in names[:_MOST_SHOWN])
+    shown = ", ".join(map(shorten, names[:_MOST_SHOWN]))
     more = f" and {len(names) - _MOST_SHOWN:,} more" if len(names) > _MOST_SHOWN else ""
     return f"its columns are {shown}{more}"
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pollice.data.columns import ReadOptions
 from pollice.data.label_spelling import is_number
 from pollice.data.rating_bins import NO_BINS, rating_of, read_bins
-from pollice.errors import DataError
+from pollice.errors import DataError, counted
 
 _MOST_LABELS = 1000
 _FEW_ROWS = 12  # so few rows may well have as many labels
@@ -22,16 +22,20 @@ class NoLabelsError(DataError):
     """A table whose column of labels is empty, or whose labels are all left out."""
 
 
-def check_labels(source: str, labels: Sequence[str], options: ReadOptions) -> None:
-    """Refuse labels that nothing can be learned from.
+def check_labels(
+    source: str, labels: Sequence[str], options: ReadOptions, dropped: Mapping[str, int]
+) -> None:
+    """Refuse labels that nothing can be learned from; ``dropped`` counts rows without one.
 
     Raises:
         DataError: there are none, one, far too many, or ratings in place of labels.
     """
     counts = Counter(labels)
     if not counts:
+        left_out = ", ".join(f"{counted(rows, 'row')} ({why})" for why, rows in dropped.items())
         raise NoLabelsError(
-            f"Expected rows with a text and a label, but {source} has none. "
+            f"Expected rows with a text and a label, but {source} has none"
+            f"{f'; left out: {left_out}' if left_out else ''}. "
             "Name another column with --text-column or --label-column."
         )
     if len(counts) == 1:

@@ -17,8 +17,10 @@ _DIGITS = re.compile(r"[^\W\D]+[.,\u066b]?[^\W\D]*")
 
 NO_VALUE = frozenset({"nan", "-nan", "nat", "<na>", "#n/a"})
 """How programs write that there is no value, in lower case; nobody names a label so."""
-PERHAPS_NO_VALUE = frozenset({"none", "null", "na", "n/a"})
-"""Words for "no value" that are labels of some data sets too, such as NONE of a stance."""
+PERHAPS_NO_VALUE = frozenset(
+    {"none", "null", "na", "n/a", "-", "--", "?", "missing", "unlabeled", "unlabelled"}
+)
+"""What stands for "no value" but is a label of some data sets too, such as NONE of a stance."""
 
 
 def is_number(label: str) -> bool:

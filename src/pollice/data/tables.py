@@ -22,7 +22,7 @@ from pollice.data.formats.parquet import read_parquet, stream_parquet
 from pollice.data.formats.separated import read_separated, stream_separated
 from pollice.data.formats.spreadsheets import read_spreadsheet
 from pollice.data.formats.streamed import StreamedTable, TableBatch, ValueCounts
-from pollice.data.formats.zipped import find_member
+from pollice.data.formats.zipped import find_member, say_member
 from pollice.errors import DataError
 from pollice.predictions.cells import may_be_disarmed, rearm
 
@@ -57,7 +57,10 @@ def read_columns(
         )
     check_unpacked(path)
     check_content(path, suffix)
-    return _with_rows(path, _read(path, suffix, choose, text, sheet))
+    columns = _read(path, suffix, choose, text, sheet)
+    if path.suffix.lower() == suffixes.ZIP:
+        columns = replace(columns, notes=(say_member(path), *columns.notes))
+    return _with_rows(path, columns)
 
 
 def stream_table(

@@ -117,12 +117,22 @@ def column_values(path: Path, name: str, column: Any) -> list[Any]:
             if pa.types.is_timestamp(part.type) and part.type.unit == "ns":
                 part = part.cast(pa.timestamp("us", part.type.tz), safe=False)
             values += part.to_pylist()
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            return _decoded(values)
     except UnicodeDecodeError as error:
         raise DataError(
             f"Expected UTF-8 in the column {name!r} of {path}, but found the byte "
             f"0x{error.object[error.start]:02x}. Write the file again with UTF-8 strings."
         ) from error
     return values
+
+
+def _decoded(values: list[Any]) -> list[Any]:
+    """Return bytes as text if all are: some programs write no strings into Parquet, only bytes."""
+    try:
+        return [None if value is None else value.decode() for value in values]
+    except UnicodeDecodeError:  # pictures and the like, which nobody may have asked for
+        return values
 
 
 def _source(path: Path) -> Any:

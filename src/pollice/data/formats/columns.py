@@ -71,6 +71,7 @@ class Columns:
         return strings
 
 
+_LONGEST_SHOWN = 100  # characters: questions of a survey are names too
 PLAIN = (str, bool, int, float, Decimal, date, time, timedelta, UUID)
 """Values that can be written in a cell, dates and times as pandas writes them into CSV."""
 _KINDS = {dict: "an object", list: "a list", bytes: "bytes", NoneType: "null", str: "a string"}
@@ -105,6 +106,11 @@ def find_column(names: Sequence[str], candidates: Sequence[str]) -> str | None:
         if same:
             return candidate if candidate in same else same[0]
     return None
+
+
+def shorten(name: str) -> str:
+    """Return a column's name for a sentence: without the end of one that is very long."""
+    return name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..."
 
 
 def title_above(path: Path, place: str) -> DataError:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pollice.data.formats.bounds import BYTES_A_VALUE, check_fits
-from pollice.data.formats.columns import USUAL_TEXT, Choose, Columns, TextOptions, kind_of
+from pollice.data.formats.columns import (
+    USUAL_TEXT,
+    Choose,
+    Columns,
+    TextOptions,
+    empty_table,
+    kind_of,
+)
 from pollice.data.formats.contents import read_whole
 from pollice.data.formats.json_lines import NameTwiceError, explain, once, read_json_lines
 from pollice.data.formats.lines import open_file, open_text
@@ -45,6 +52,8 @@ def read_json(path: Path, choose: Choose, text: TextOptions = USUAL_TEXT) -> Col
     check_fits(path, needed + BYTES_A_VALUE * commas + _BYTES_A_CONTAINER * containers)
     with open_text(path, text.encoding) as opened:
         whole = "".join([opened.head, *opened.rest])
+    if not whole.strip():
+        raise empty_table(path)
     try:
         document = json.loads(whole, object_pairs_hook=once)
     except NameTwiceError as error:

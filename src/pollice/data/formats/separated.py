@@ -267,7 +267,7 @@ class _Attempt:
         except DataError as error:
             if self.options.column_names is not None:
                 raise
-            below = names_below(self.choose, ((number, cells) for number, cells, _ in ahead))
+            below = names_below(self.choose, self._cells(ahead))
             if below is not None:
                 raise title_above(path, f"line {below}") from error
             if not looks_like_row(names, rows):
@@ -285,6 +285,13 @@ class _Attempt:
                 f"named {twice!r}. Rename them."
             )
         return chosen
+
+    def _cells(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[str]]]:
+        """Yield rows with their cells; below a title without separators, lines are not split."""
+        for number, cells, _ in rows:
+            yield number, cells
+            if len(cells) == 1:
+                yield from ((number, cells[0].split(mark)) for mark in NAMES)
 
 
 def _dialect_notes(path: Path, dialect: Dialect, usual: str) -> Iterator[str]:

@@ -53,6 +53,23 @@ def find_member(path: Path) -> zipfile.ZipInfo:
     )
 
 
+def say_member(path: Path) -> str:
+    """Return a sentence on what is read of a zip file, and what is not.
+
+    Raises:
+        DataError: as `find_member`.
+    """
+    member = find_member(path)
+    with zipfile.ZipFile(path) as archive:
+        others = [
+            other
+            for other in archive.infolist()
+            if other.filename != member.filename and not other.is_dir() and _is_visible(other)
+        ]
+    rest = f", and not {_names(others)}" if others else ""
+    return f"{path.name}: {member.filename} in it is read{rest}."
+
+
 def open_member(path: Path) -> io.BytesIO:
     """Return the unpacked bytes of the only table in a zip file.
 
@@ -75,7 +92,9 @@ def open_member(path: Path) -> io.BytesIO:
 
 
 def _is_visible(member: zipfile.ZipInfo) -> bool:
-    return not any(map(suffixes.is_hidden, PurePosixPath(member.filename).parts))
+    parts = PurePosixPath(member.filename).parts
+    # A member is never written to a place of its own name, so `..` leads nowhere.
+    return not any(suffixes.is_hidden(part) for part in parts if part != "..")
 
 
 def _names(members: list[zipfile.ZipInfo]) -> str:
