@@ -79,12 +79,26 @@ def stream_table(
     if suffix in (*suffixes.TABLES, suffixes.LINES):
         check_unpacked(path)
         check_content(path, suffix)
-    if sheet is None and suffix in suffixes.SEPARATED:
+    table = None if sheet is not None else _stream(path, suffix, choose, text)
+    if table is None:
+        return _hold(path, choose, text, sheet)
+    member = (say_member(path),) if path.suffix.lower() == suffixes.ZIP else ()
+    return replace(table, notes=(*member, *table.notes))
+
+
+def _stream(path: Path, suffix: str, choose: Choose, text: TextOptions) -> StreamedTable | None:
+    """Open a table of a format that is read row by row; None for the other formats."""
+    if suffix in suffixes.SEPARATED:
         return _stream_cells(path, choose, text, "," if suffix == ".csv" else "\t")
-    if sheet is None and suffix == ".parquet":
+    if suffix == ".parquet":
         return stream_parquet(path, choose)
-    if sheet is None and suffix in (".jsonl", ".ndjson") and not begins_as_array(path):
+    if suffix in (".jsonl", ".ndjson") and not begins_as_array(path):
         return stream_json_lines(path, choose, text)
+    return None
+
+
+def _hold(path: Path, choose: Choose, text: TextOptions, sheet: str | None) -> StreamedTable:
+    """Read all columns of a table whole."""
     every: list[str] = []
     counted: list[str] = []
 

@@ -168,3 +168,19 @@ def test_parquet_of_many_row_groups_keeps_the_order(tmp_path: Path) -> None:
     texts = [f"text {row % 700}" for row in range(25_000)]
     pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", row_group_size=3_000)
     assert read_columns(tmp_path / "a.parquet", everything).values == {"text": texts}
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.parquet"])
+def test_bytes_that_are_text_are_read_as_text(tmp_path: Path, name: str) -> None:
+    """Some programs write no strings into Parquet. Other bytes are refused where they are used."""
+    table = pa.table({"text": [b"caf\xc3\xa9", None], "picture": [b"\x89PNG", b"\xff"]})
+    path = tmp_path / name
+    write_stream(table, path) if name == "a.arrow" else pq.write_table(table, path)
+    columns = read_columns(path, everything)
+    assert columns.values["text"] == ["caf\u00e9", None]
+    sentence = (
+        f"Expected text or a number in the column 'picture' of {path}, but row 1 holds bytes. "
+        "Name another column."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
+        columns.strings("picture")

@@ -95,6 +95,24 @@ def test_a_value_within_an_object_is_a_column(tmp_path: Path) -> None:
             "Expected JSON, but line 2 of {path} is not, at column 11 (Expecting value). "
             'Write an array of rows, such as [{{"text": ..., "label": ...}}], or JSON Lines.',
         ),
+        (" \n", "Expected a table, but {path} is empty. Name a file with at least one row."),
+        (
+            '[{"text": "a"},\n {"text": "b"},]',
+            "Expected JSON, but line 2 of {path} is not, at column 16 (Expecting value): take the "
+            "comma before it away. "
+            'Write an array of rows, such as [{{"text": ..., "label": ...}}], or JSON Lines.',
+        ),
+        (
+            "[{'text': 'a'}]",
+            "Expected JSON, but line 1 of {path} is not, at column 3 (Expecting property name "
+            "enclosed in double quotes): Python's way of writing is not JSON's. "
+            'Write an array of rows, such as [{{"text": ..., "label": ...}}], or JSON Lines.',
+        ),
+        (
+            '[{"text": "a", "text": "b"}]',
+            "Expected every name once in an object, but one in {path} has two values named "
+            "'text'. Rename one of them.",
+        ),
         (
             '{"a":' * 150_000,
             "Expected JSON, but {path} is nested too deeply. "
