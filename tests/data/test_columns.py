@@ -85,3 +85,27 @@ def test_a_preferred_column_comes_before_usual_names(tmp_path: Path) -> None:
         f"The predictor learned from the column 'review text', but {path} has none: 'text' is "
         "judged. Name another with --text-column.",
     )
+
+
+def test_a_very_long_name_is_shown_in_part(tmp_path: Path) -> None:
+    long = "x" * 5000
+    sentence = (
+        "Expected a text column named text, review, content, sentence, comment or alike in "
+        f"reviews.csv, but its columns are {'x' * 100}..., label. Name it with --text-column (in "
+        "Python: text_column)."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
+        found(long, "label")
+    path = tmp_path / "a.csv"
+    path.write_text(f"text,label,{long}\nwarm,pos,1\ncold,neg,2\n")
+    assert read_dataset(str(path)).notes == (
+        "a.csv: texts from the column 'text', labels from the column 'label'; not used: "
+        f"'{'x' * 100}...'.",
+    )
+
+
+def test_many_names_are_counted_and_none_is_said() -> None:
+    with pytest.raises(DataError, match=r"but its columns are c0, c1, .*, c99 and 20 more\. Name"):
+        found(*[f"c{number}" for number in range(120)])
+    with pytest.raises(DataError, match=r"but it has no columns with names\. Name it"):
+        found("", "")

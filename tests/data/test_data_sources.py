@@ -1,5 +1,6 @@
 """What is read of a folder, what is left aside, and what is said about both."""
 
+import gzip
 import json
 import os
 import re
@@ -22,6 +23,11 @@ HIDDEN = (
     "__MACOSX/train.csv",
     "Thumbs.db",
     "~$train.csv",
+)
+
+OTHER_ENCODING = (
+    "Save it again as UTF-8, or name its encoding with --encoding, such as cp1252 or latin-1 "
+    "(Western), cp1251 (Cyrillic), gb18030 (Chinese), shift_jis (Japanese)."
 )
 
 
@@ -74,8 +80,8 @@ def test_hidden_files_are_no_texts(tmp_path: Path) -> None:
     assert dataset.ids == ("neg/b", "pos/a")
     assert dataset.notes == (
         f"Read from {tmp_path}: 2 texts in folders of the labels neg, pos.",
-        "Not read, for their texts have no label: unsup.",
-        "1 files of the labels' folders do not end in .txt and are not read, such as neg/notes.md.",
+        "Not read, since their texts have no label: unsup.",
+        "1 file in the folders of labels not read, since only .txt is, such as neg/notes.md.",
     )
 
 
@@ -91,7 +97,7 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
     dataset = read_dataset(str(folder))
     assert dataset.texts == ("cold", "kept", "warm")
     assert (
-        f"2 links in {folder} lead out of the folder, and are not followed: more, pos/secret.txt."
+        f"In {folder}, 2 links lead out of the folder, so not followed: more, pos/secret.txt."
         in dataset.notes
     )
 
@@ -103,8 +109,8 @@ def test_a_folder_of_links_out_of_it_is_refused_with_the_reason(tmp_path: Path) 
     fails(
         tmp_path / "folder",
         "Expected tables, or folders of .txt files such as train/positive, in "
-        f"{tmp_path / 'folder'}, but found none. 1 links in {tmp_path / 'folder'} lead out of the "
-        "folder, and are not followed: train.csv. Name the folder that holds them.",
+        f"{tmp_path / 'folder'}, but found none. In {tmp_path / 'folder'}, 1 link leads out of the "
+        "folder, so not followed: train.csv. Name the folder that holds them.",
     )
 
 
@@ -121,7 +127,7 @@ def test_a_pipe_is_never_opened(tmp_path: Path) -> None:
     write(tmp_path, **{"pos/a.txt": "warm", "neg/b.txt": "cold"})
     os.mkfifo(tmp_path / "pos" / "c.txt")
     assert (
-        f"1 pipes or devices in {tmp_path} are no files, and are not opened: pos/c.txt."
+        f"In {tmp_path}, 1 entry is no ordinary file, so not opened: pos/c.txt."
         in read_dataset(str(tmp_path)).notes
     )
     fails(
@@ -137,7 +143,7 @@ def test_a_text_that_is_too_large_or_no_text_is_named(tmp_path: Path) -> None:
     fails(
         tmp_path,
         f"Expected UTF-8, but line 1 of {tmp_path / 'neg' / 'c.txt'} holds the byte 0xff at "
-        "column 1. Save the file again as UTF-8.",
+        f"column 1. {OTHER_ENCODING}",
     )
     os.truncate(tmp_path / "pos" / "a.txt", 65 * 2**20)
     fails(
@@ -152,7 +158,7 @@ def test_several_data_sets_in_one_folder_are_refused_by_name(tmp_path: Path) -> 
     fails(
         tmp_path,
         f"Expected one data set in {tmp_path}, but found 2: de, en. "
-        f"Name one of them, such as {tmp_path / 'en'}.",
+        f"Name one of them, such as {tmp_path / 'de'}.",
     )
     assert len(read_dataset(str(tmp_path / "en"))) == 2
     write(tmp_path, **{"train.csv": CSV})
@@ -174,7 +180,66 @@ def test_configurations_in_the_head_of_a_readme_are_refused_by_name(tmp_path: Pa
     )
     for other in ("no head", "---\nconfigs: 3\n---\n", "---\n: [\n---\n", "---\nconfigs: [1]\n---"):
         write(tmp_path, **{"README.md": other})
-        assert len(read_texts(str(tmp_path))) == 4
+        fails(
+            tmp_path,
+            f"Expected one table for the part train in {tmp_path}, or numbered pieces such as "
+            "train-00000-of-00002.csv, but found train_de.csv, train_en.csv. Name one of them, or "
+            "move the others away.",
+        )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/de.csv", "train/en.csv"),
+        ("train.csv", "train_old.csv"),
+        ("train.csv", "train.csv.gz"),
+        ("train-v1.csv", "train-v2.csv"),
+        ("train-0.csv", "train-en-1.csv"),
+        ("train.csv", "train (copy).csv"),
+    ],
+)
+def test_tables_of_one_part_that_are_no_pieces_are_refused_by_name(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """Rows of two languages, or of an older copy, are not joined without a word."""
+    write(tmp_path, **dict.fromkeys(names, CSV))
+    fails(
+        tmp_path,
+        f"Expected one table for the part train in {tmp_path}, or numbered pieces such as "
+        f"train-00000-of-00002.csv, but found {', '.join(sorted(names))}. Name one of them, or "
+        "move the others away.",
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-00000-of-00002.csv", "train-00001-of-00002.csv"),
+        ("train/part-0.csv", "train/part-1.csv"),
+        ("part-0.csv", "part-1.csv"),
+        ("reviews 2019.csv", "reviews 2020.csv"),
+        ("train-0.csv", "train-1.csv.gz"),
+        (
+            "train-00000-of-00002-a1b2c3d4e5f60718.csv",
+            "train-00001-of-00002-0b7de3ff99c0aa12.csv",
+        ),
+        (
+            "train/part-00000-5f1c8e0a-1b2c-4d3e-8f90-a1b2c3d4e5f6-c000.csv",
+            "train/part-00001-5f1c8e0a-1b2c-4d3e-8f90-a1b2c3d4e5f6-c000.csv",
+        ),
+    ],
+)
+def test_numbered_pieces_are_read_together_and_named(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    write(tmp_path, **{name: CSV for name in names if not name.endswith(".gz")})
+    for name in names:
+        if name.endswith(".gz"):
+            (tmp_path / name).write_bytes(gzip.compress(CSV.encode()))
+    dataset = read_dataset(str(tmp_path))
+    assert len(dataset) == 4
+    assert dataset.notes[0] == f"Read from {tmp_path}: {', '.join(sorted(names))}."
 
 
 def test_a_part_may_be_the_name_of_a_folder(tmp_path: Path) -> None:

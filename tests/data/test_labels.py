@@ -204,7 +204,7 @@ def test_lists_of_one_label_are_unpacked(tmp_path: Path) -> None:
     dataset = read(tmp_path, [["pos"], ["neg"], ["pos"], []], "a.jsonl")
     assert (dataset.labels, dataset.dropped) == (("pos", "neg", "pos"), {"no label": 1})
     assert dataset.notes[1:] == (
-        f"In 3 rows of {tmp_path / 'a.jsonl'} the label stands in a list, such as "
+        f"In 3 rows of {tmp_path / 'a.jsonl'} the label is in a list, such as "
         '["pos"]: it is taken out.',
     )
     numbers = read(tmp_path, [[1], [0], [1]], "b.jsonl")
@@ -415,7 +415,7 @@ def test_labels_of_texts_to_judge_are_never_refused(tmp_path: Path) -> None:
     table = read_texts(source, known=("neg", "pos"))
     assert table.gold == ("pos", None, None, None, "neg", None)
     assert table.notes[-1] == (
-        f"The labels '0' (1 row) and 'POS' (1 row) in {source} stand not among the labels neg, "
+        f"The labels '0' (1 row) and 'POS' (1 row) in {source} are not among the labels neg, "
         "pos: such rows are judged, but not compared. Name them with --label-names CODE=NAME."
     )
     named = read_texts(source, ReadOptions(label_names={"0": "neg"}), known=("neg", "pos"))

@@ -165,8 +165,8 @@ def test_tables_of_no_known_part(tmp_path: Path) -> None:
     write(tmp_path, CSV, "two.csv")
     fails(
         str(tmp_path),
-        f"Expected tables that begin with train, validation or test in {tmp_path}, but found "
-        "one.csv, two.csv. Name one of them.",
+        f"Expected tables that begin with train, validation or test in {tmp_path}, or numbered "
+        "pieces of one, but found one.csv, two.csv. Name one of them.",
     )
 
 
@@ -245,7 +245,8 @@ def test_an_unknown_source() -> None:
         (
             "text,label\n,1\nb,\n",
             ReadOptions(),
-            "Expected rows with a text and a label, but {source} has none. "
+            "Expected rows with a text and a label, but {source} has none; left out: 1 row (empty "
+            "text), 1 row (no label). "
             "Name another column with --text-column or --label-column.",
         ),
         (

@@ -16,6 +16,11 @@ from pollice.data.formats.columns import Columns, find_column
 from pollice.data.tables import read_columns
 from pollice.errors import DataError
 
+OTHER_ENCODING = (
+    "Save it again as UTF-8, or name its encoding with --encoding, such as cp1252 or latin-1 "
+    "(Western), cp1251 (Cyrillic), gb18030 (Chinese), shift_jis (Japanese)."
+)
+
 ROWS = [{"text": 'Good, "very" good.\nReally.', "label": "1"}, {"text": "Bad.", "label": "0"}]
 CSV = b'text,label\n"Good, ""very"" good.\nReally.",1\n\nBad.,0\n'
 
@@ -101,6 +106,7 @@ DAMAGED = (
     "Expected a whole {suffix} file, but {{path}} is damaged or cut short. "
     "Copy or download it again."
 )
+NOT_PACKED = "Expected a .gz file, but {path} is not packed with gzip. Rename it to what it is."
 NOT_JSON = (
     "Expected one JSON object a line, but line {number} of {{path}} {found}. "
     'Write each row as one line, such as {{{{"text": ..., "label": ...}}}}.'
@@ -138,7 +144,7 @@ NOT_JSON = (
             "a.csv",
             b"text,label\na,1\nb \xe9,1\n",
             "Expected UTF-8, but line 3 of {path} holds the byte 0xe9 at column 3. "
-            "Save the file again as UTF-8.",
+            f"{OTHER_ENCODING}",
         ),
         (
             "a.csv",
@@ -146,9 +152,9 @@ NOT_JSON = (
             "Expected text, but line 2 of {path} holds a NUL byte. Save it again as UTF-8 text.",
         ),
         ("a.csv.gz", gzip.compress(CSV, mtime=0)[:-9], DAMAGED.format(suffix=".gz")),
-        ("a.csv.gz", CSV, DAMAGED.format(suffix=".gz")),
+        ("a.csv.gz", CSV, NOT_PACKED),
         ("a.csv.bz2", bz2.compress(CSV)[:-9], DAMAGED.format(suffix=".bz2")),
-        ("a.parquet.gz", b"no", DAMAGED.format(suffix=".gz")),
+        ("a.parquet.gz", b"no", NOT_PACKED),
         (
             "a.jsonl",
             b'{"a": 1}\n[1]\n',

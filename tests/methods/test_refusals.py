@@ -6,6 +6,11 @@ import pytest
 
 from conftest import Invoke
 
+OTHER_ENCODING = (
+    "Save it again as UTF-8, or name its encoding with --encoding, such as cp1252 or latin-1 "
+    "(Western), cp1251 (Cyrillic), gb18030 (Chinese), shift_jis (Japanese)."
+)
+
 ROWS = "".join(f"a fine film number {row},pos\na dull film number {row},neg\n" for row in range(30))
 TABLE = f"text,label\n{ROWS}"
 BAD_FILES: dict[str, tuple[bytes, str]] = {
@@ -37,7 +42,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "latin.csv": (
         TABLE.encode() + "caf\u00e9,pos\n".encode("latin-1"),
         "Expected UTF-8, but line 62 of latin.csv holds the byte 0xe9 at column 4. "
-        "Save the file again as UTF-8.",
+        f"{OTHER_ENCODING}",
     ),
     "nul.csv": (
         TABLE.encode() + b"a\0b,pos\n",

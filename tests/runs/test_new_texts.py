@@ -82,7 +82,7 @@ def test_what_differs_is_said(saved: Path, tmp_path: Path) -> None:
         "as it learned: --keep-html.",
         f"The predictor learned from the column 'words', but {path} has none: 'text' is judged. "
         "Name another with --text-column.",
-        f"The label '2' (1 row) in {path} stands not among the labels neg, pos: such rows are "
+        f"The label '2' (1 row) in {path} is not among the labels neg, pos: such rows are "
         "judged, but not compared. Name them with --label-names CODE=NAME.",
     )
 

@@ -20,7 +20,8 @@ def check_source(source: str) -> None:
     from pollice.catalogue.entries import dataset_names
     from pollice.catalogue.hub import HUB_PREFIX
 
-    known = Path(source).exists() or source.startswith(HUB_PREFIX) or source in dataset_names()
+    exists = bool(source) and Path(source).exists()
+    known = exists or source.startswith(HUB_PREFIX) or source in dataset_names()
     if not known:
         from pollice.data.reading import read_texts
 

@@ -84,7 +84,7 @@ def show_texts(source: str, summary: TextsSummary) -> None:
     for text in summary.examples:
         console.print(f"  · {escape(_short(text))}", highlight=False)
     line = (
-        "\nNo column of labels was found. If there is one, name it with --label-column. If there "
+        "\nNo labels were found. If a column holds them, name it with --label-column. If there "
         f"is none, pollice gives labels: pollice label {one_line(source)} --labels "
         "negative,positive -o labelled.csv"
     )

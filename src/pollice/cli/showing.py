@@ -35,9 +35,10 @@ def data(source: str, as_json: bool, near_duplicates: bool | None, **given: Any)
     from dataclasses import asdict
 
     from pollice.cli.listings import show_summary, show_texts
+    from pollice.data.label_checks import NoLabelsError
     from pollice.data.reading import read_dataset, read_texts
+    from pollice.data.sources import MissingLabelColumnError
     from pollice.data.summary import DatasetSummary, TextsSummary, summarize, summarize_texts
-    from pollice.errors import DataError
 
     check_source(source)
     near = near_duplicates is not False
@@ -46,7 +47,7 @@ def data(source: str, as_json: bool, near_duplicates: bool | None, **given: Any)
     with working():
         try:
             summary = summarize(read_dataset(source, options), near_duplicates=near)
-        except DataError:
+        except (MissingLabelColumnError, NoLabelsError):
             if options.label_column is not None:
                 raise
             table = read_texts(source, options)

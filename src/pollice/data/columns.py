@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from pollice.data.formats.columns import Columns, TextOptions, find_column
+from pollice.data.formats.columns import Columns, TextOptions, find_column, shorten
 from pollice.data.rating_bins import NO_BINS, read_bins
 from pollice.errors import DataError, OptionError, did_you_mean
 
@@ -19,7 +19,7 @@ TEXT_COLUMNS = tuple(_USUAL_TEXTS.split())
 LABEL_COLUMNS = ("label", "sentiment", "category", "class", "polarity", "rating")
 ID_COLUMNS = ("id",)
 SPLIT_COLUMNS = ("split",)
-_SHOWN_NAMES = 5  # usual names of a column, in an error
+_MOST_SHOWN = 100  # names of a table's columns, in an error
 _PERHAPS_TEXT: tuple[str, ...] = ("title", "headline", "subject", "summary", "body", "message")
 _PERHAPS_TEXT += ("description", "feedback", "answer", "response")
 _PERHAPS_LABEL = ("stars", "score", "target", "opinion", "emotion", "stance", "topic")
@@ -124,13 +124,14 @@ def find_columns(
             found[role] = name
         elif given:
             raise DataError(
-                f"Expected the {role} column {given!r} in {path}, but its columns are "
-                f"{_joined(names)}.{did_you_mean(given, names)}"
+                f"Expected the {role} column {given!r} in {path}, but {_said_names(names)}."
+                f"{did_you_mean(given, names)}"
             )
         elif needed:
+            some = ", ".join([*dict.fromkeys(usual)][:_SHOWN_NAMES])
             raise DataError(
-                f"Expected a {role} column named {', '.join(usual[:_SHOWN_NAMES])} or alike in "
-                f"{path}, but its columns are {_joined(names)}. Name it with --{role}-column "
+                f"Expected a {role} column named {some} or alike in "
+                f"{path}, but {_said_names(names)}. Name it with --{role}-column "
                 f"(in Python: {role}_column)."
             )
     return found
@@ -141,8 +142,12 @@ def is_no_column(given: str, names: Sequence[str]) -> bool:
     return given.casefold() == NO_COLUMN and find_column(names, (given,)) is None
 
 
-def _joined(names: Sequence[str]) -> str:
-    return ", ".join(names)
+def _said_names(names: Sequence[str]) -> str:
+    if not any(names):
+        return "it has no columns with names"
+    shown = ", ".join(map(shorten, names[:_MOST_SHOWN]))
+    more = f" and {len(names) - _MOST_SHOWN:,} more" if len(names) > _MOST_SHOWN else ""
+    return f"its columns are {shown}{more}"
 
 
 def _check_once(path: Path, names: Sequence[str], name: str, role: str) -> None:

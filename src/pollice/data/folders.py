@@ -15,7 +15,7 @@ from pollice.catalogue.hub import read_card
 from pollice.data.columns import PART_NAMES
 from pollice.data.formats import suffixes
 from pollice.data.formats.class_labels import ClassNames
-from pollice.errors import DataError
+from pollice.errors import DataError, counted
 
 USUAL_TABLES = tuple(suffix for suffix in suffixes.TABLES if suffix != ".json")
 OTHER_TABLES = ((".json",), (suffixes.ZIP,))
@@ -56,6 +56,7 @@ def list_files(root: Path) -> Listing:
     """
     files: list[Path] = []
     outward: list[Path] = []
+    broken: list[Path] = []
     others: list[Path] = []
     seen: set[Path] = set()
     waiting = [root]
@@ -73,11 +74,14 @@ def list_files(root: Path) -> Listing:
                 outward.append(path)
             elif entry.is_dir():
                 waiting.append(path)
+            elif entry.is_symlink() and not path.exists():
+                broken.append(path)
             else:
                 (files if entry.is_file() else others).append(path)
     notes = (
-        *_left_aside(root, outward, "lead out of the folder, and are not followed", "links"),
-        *_left_aside(root, others, "are no files, and are not opened", "pipes or devices"),
+        *_left_aside(root, outward, "out of the folder, so not followed", "link leads"),
+        *_left_aside(root, broken, "to a file that does not exist", "link leads"),
+        *_left_aside(root, others, "no ordinary file, so not opened", "entry is"),
     )
     return Listing(root=root, files=tuple(sorted(files)), notes=notes)
 
@@ -103,10 +107,13 @@ def _stays_inside(link: Path, root: Path) -> bool:
     return target.is_relative_to(real) or any(target.parent == cache / "blobs" for cache in caches)
 
 
+_PLURALS = {"link leads": "links lead", "entry is": "entries are"}
+
+
 def _left_aside(root: Path, paths: Sequence[Path], why: str, what: str) -> Iterator[str]:
     if paths:
         shown = ", ".join(path.relative_to(root).as_posix() for path in sorted(paths)[:_SHOWN])
-        yield f"{len(paths):,} {what} in {root} {why}: {shown}."
+        yield f"In {root}, {counted(len(paths), what, _PLURALS[what])} {why}: {shown}."
 
 
 def find_tables(
@@ -120,13 +127,15 @@ def find_tables(
     tables = [file for file in listing.files if _suffix(file) in endings]
     _check_configurations(listing, tables)
     named = [TableFile(path=file, part=part) for file in tables if (part := _part(listing, file))]
-    if not named and len(tables) > 1:
+    if not named and len(tables) > 1 and not _are_pieces(tables):
         raise DataError(
-            f"Expected tables that begin with train, validation or test in {listing.root}, but "
-            f"found {', '.join(map(listing.relative, tables[:_SHOWN]))}. Name one of them."
+            f"Expected tables that begin with train, validation or test in {listing.root}, or "
+            f"numbered pieces of one, but found {', '.join(map(listing.relative, tables[:_SHOWN]))}"
+            ". Name one of them."
         )
     found = named or [TableFile(path=file) for file in tables]
     _check_one_format(listing, found)
+    _check_pieces(listing, found)
     read = {table.path for table in found}
     unread = [listing.relative(file) for file in tables if file not in read]
     return found, (_files_note(listing, found, unread),) if found else ()
@@ -180,6 +189,43 @@ def _check_one_format(listing: Listing, tables: Sequence[TableFile]) -> None:
             )
 
 
+def _check_pieces(listing: Listing, tables: Sequence[TableFile]) -> None:
+    """Refuse several tables of one part that are not numbered pieces of one table.
+
+    Such as one for each language, an older copy, or the same rows packed and unpacked.
+    """
+    by_part: dict[str | None, list[Path]] = {}
+    for table in tables:
+        by_part.setdefault(table.part, []).append(table.path)
+    for part, files in by_part.items():
+        if len(files) > 1 and not _are_pieces(files):
+            shown = ", ".join(map(listing.relative, files[:_SHOWN]))
+            more = f" and {len(files) - _SHOWN:,} more" if len(files) > _SHOWN else ""
+            raise DataError(
+                f"Expected one table for the part {part} in {listing.root}, or numbered pieces "
+                f"such as train-00000-of-00002.csv, but found {shown}{more}. Name one of them, or "
+                "move the others away."
+            )
+
+
+_RANDOM = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{4,27}|(?<![0-9a-z])(?=[a-f]*[0-9])[0-9a-f]{8,}")
+"""Names of pieces that programs make up, such as ``a1b2c3d4e5f60718`` or a UUID."""
+
+
+def _are_pieces(files: Sequence[Path]) -> bool:
+    """Return whether the names of files differ in numbers alone."""
+    names = {_stem(file): file for file in files}
+    patterns = {re.sub("[0-9]+", "#", _RANDOM.sub("#", name)) for name in names}
+    versions = any(re.search(r"(?<![a-z])v[0-9]|version|copy", name) for name in names)
+    return len(names) == len(files) and len(patterns) == 1 and "#" in max(patterns) and not versions
+
+
+def _stem(file: Path) -> str:
+    """Return a file's name without the endings that say its format and compression."""
+    name = file.name.lower()
+    return name[: name.rfind(suffixes.plain_suffix(name))]
+
+
 def _check_configurations(listing: Listing, tables: Sequence[Path]) -> None:
     """Refuse several data sets in one folder, such as one a language."""
     named = [file for file in tables if _part(listing, file)]
@@ -191,7 +237,7 @@ def _check_configurations(listing: Listing, tables: Sequence[Path]) -> None:
         )
         raise DataError(
             f"Expected one data set in {listing.root}, but found {len(folders)}: {shown}. "
-            f"Name one of them, such as {list(folders)[-1]}."
+            f"Name one of them, such as {max(folders, key=lambda folder: len(folder.parts))}."
         )
     configured = _configurations_of_card(listing, tables)
     if len(configured) > 1:

@@ -15,6 +15,8 @@ from pollice.data.label_spelling import fold
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _SEPARATORS = (",", "|", ";")
+_SURE_SEPARATORS = ("/", "&", "+", " and ")
+"""Common within names: they join labels only where all parts are labels too."""
 _FEW_JOINED = 3
 
 
@@ -87,6 +89,16 @@ def joined_labels(labels: Collection[str]) -> dict[str, tuple[str, ...]]:
         joined = {label: parts for label, parts in split.items() if len(parts) > 1}
         alone = {fold(label) for label, parts in split.items() if len(parts) == 1}
         found = _joining(joined, alone, separator)
+        if found:
+            return found
+    alone = set(map(fold, labels))
+    for separator in _SURE_SEPARATORS:
+        split = {label: _parts(label, separator) for label in labels}
+        found = {
+            label: parts
+            for label, parts in split.items()
+            if len(parts) > 1 and alone.issuperset(map(fold, parts))
+        }
         if found:
             return found
     return {}

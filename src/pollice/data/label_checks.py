@@ -9,8 +9,8 @@ from decimal import Decimal
 
 from pollice.data.columns import ReadOptions
 from pollice.data.label_spelling import is_number
-from pollice.data.rating_bins import NO_BINS, read_bins
-from pollice.errors import DataError
+from pollice.data.rating_bins import NO_BINS, rating_of, read_bins
+from pollice.errors import DataError, counted
 
 _MOST_LABELS = 1000
 _FEW_ROWS = 12  # so few rows may well have as many labels
@@ -18,16 +18,24 @@ _MOST_STEPS = 20  # scales have fewer
 _HIGHEST_RATING = 100  # whole numbers beyond it, with no gap below, are codes of labels
 
 
-def check_labels(source: str, labels: Sequence[str], options: ReadOptions) -> None:
-    """Refuse labels that nothing can be learned from.
+class NoLabelsError(DataError):
+    """A table whose column of labels is empty, or whose labels are all left out."""
+
+
+def check_labels(
+    source: str, labels: Sequence[str], options: ReadOptions, dropped: Mapping[str, int]
+) -> None:
+    """Refuse labels that nothing can be learned from; ``dropped`` counts rows without one.
 
     Raises:
         DataError: there are none, one, far too many, or ratings in place of labels.
     """
     counts = Counter(labels)
     if not counts:
-        raise DataError(
-            f"Expected rows with a text and a label, but {source} has none. "
+        left_out = ", ".join(f"{counted(rows, 'row')} ({why})" for why, rows in dropped.items())
+        raise NoLabelsError(
+            f"Expected rows with a text and a label, but {source} has none"
+            f"{f'; left out: {left_out}' if left_out else ''}. "
             "Name another column with --text-column or --label-column."
         )
     if len(counts) == 1:
@@ -36,7 +44,7 @@ def check_labels(source: str, labels: Sequence[str], options: ReadOptions) -> No
             "Name another column with --label-column, or add rows of another label."
         )
     if options.rating_bins is None and _are_ratings(counts, len(labels)):
-        numbers = sorted(map(Decimal, counts))
+        numbers = sorted(map(_rating, counts))
         low, high = numbers[0], numbers[-1]
         raise DataError(
             f"Expected a few labels, but {source} has {len(counts):,} different numbers from "
@@ -53,10 +61,14 @@ def check_labels(source: str, labels: Sequence[str], options: ReadOptions) -> No
         )
 
 
+def _rating(label: str) -> Decimal:
+    return rating_of(label) or Decimal(0)
+
+
 def _are_ratings(counts: Mapping[str, int], rows: int) -> bool:
-    if not all(map(is_number, counts)):
+    if any(rating_of(label) is None for label in counts):
         return False
-    numbers = list(map(Decimal, counts))
+    numbers = list(map(_rating, counts))
     if any(number != number.to_integral_value() for number in numbers):
         # Half points make a scale of few steps; more digits are measured, or averaged.
         return len(counts) > _FEW_ROWS or 2 * len(counts) > max(rows, 6)

@@ -11,7 +11,7 @@ from pollice.data.columns import PART_NAMES
 from pollice.data.folders import Listing
 from pollice.data.formats.bounds import check_fits
 from pollice.data.formats.suffixes import LINES
-from pollice.errors import DataError
+from pollice.errors import DataError, counted
 
 _UNLABELLED_FOLDERS = {"unsup", "unsupervised", "unlabeled", "unlabelled"}
 _LARGEST_TEXT = 64 * 2**20
@@ -59,12 +59,12 @@ def _notes(inner: list[tuple[Path, Path]]) -> Iterator[str]:
         {path.parent.as_posix() for _, path in inner if path.parts[-2] in _UNLABELLED_FOLDERS}
     )
     if unlabelled:
-        yield f"Not read, for their texts have no label: {', '.join(unlabelled)}."
+        yield f"Not read, since their texts have no label: {', '.join(unlabelled)}."
     others = [path.as_posix() for _, path in inner if path.suffix != LINES]
     if others:
         yield (
-            f"{len(others):,} files of the labels' folders do not end in .txt and are not read, "
-            f"such as {others[0]}."
+            f"{counted(len(others), 'file')} in the folders of labels not read, since only .txt "
+            f"is, such as {others[0]}."
         )
 
 

@@ -12,12 +12,15 @@ from decimal import Decimal
 _NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)
 _TRUTH = frozenset({"true", "false"})
-_INVISIBLE = re.compile("[\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+")
+_INVISIBLE = re.compile("[\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0e\ufe0f\ufeff]+")
+_DIGITS = re.compile(r"[^\W\D]+[.,\u066b]?[^\W\D]*")
 
 NO_VALUE = frozenset({"nan", "-nan", "nat", "<na>", "#n/a"})
 """How programs write that there is no value, in lower case; nobody names a label so."""
-PERHAPS_NO_VALUE = frozenset({"none", "null", "na", "n/a"})
-"""Words for "no value" that are labels of some data sets too, such as NONE of a stance."""
+PERHAPS_NO_VALUE = frozenset(
+    {"none", "null", "na", "n/a", "-", "--", "?", "missing", "unlabeled", "unlabelled"}
+)
+"""What stands for "no value" but is a label of some data sets too, such as NONE of a stance."""
 
 
 def is_number(label: str) -> bool:
@@ -55,9 +58,17 @@ def spell(label: str, *, plain: bool) -> str:
     ``1`` only if ``plain``: where other labels are words, it may be a code.
     """
     label = unicodedata.normalize("NFC", label)
+    if not label.isascii() and _DIGITS.fullmatch(label):
+        # The digits of Arabic, Hindi and other scripts, and the wide ones of Chinese.
+        label = "".join(_ascii_digit(letter) for letter in label)
     if label.casefold() in _TRUTH:
         return label.casefold()
     if plain:
         return plain_number(label)
     whole = _WHOLE.fullmatch(label)
     return label if whole is None else whole[1]
+
+
+def _ascii_digit(letter: str) -> str:
+    digit = unicodedata.decimal(letter, None)
+    return letter.replace("\u066b", ".") if digit is None else str(digit)

@@ -4,7 +4,7 @@ Knows nothing about texts, and nothing about what a label means.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pollice.data.columns import ReadOptions
@@ -115,7 +115,7 @@ def _unpack(counts: Mapping[str, int], source: LabelSource) -> _Step:
     single = {label: counts[label] for label, items in lists.items() if len(items) == 1}
     shown = next(iter(single), "")
     note = (
-        f"In {_rows(sum(single.values()))} of {source.name} the label stands in a list, such as "
+        f"In {_rows(sum(single.values()))} of {source.name} the label is in a list, such as "
         f"{shown}: it is taken out."
     )
     step = _Step(renamed=renamed, notes=(note,) if single else ())
@@ -152,7 +152,23 @@ def _part(counts: Mapping[str, int], source: LabelSource) -> _Step:
     if options.several_labels == "keep" or options.rating_bins not in (None, NO_BINS):
         return _NOTHING
     several = joined_labels(counts)
+    if several and source.strict and options.several_labels is None:
+        _check_decimals(several, counts, source)
     return _several(_NOTHING, several, counts, source) if several else _NOTHING
+
+
+def _check_decimals(
+    several: Mapping[str, object], counts: Mapping[str, int], source: LabelSource
+) -> None:
+    """Refuse labels such as 4,5 that may as well be numbers with a decimal comma."""
+    if all(rating_of(label) is not None for label in counts):
+        label = next(iter(several))
+        raise DataError(
+            f"Expected one label for each text, but {source.name} has labels such as {label!r}: "
+            "numbers with a decimal comma, or two labels. For numbers, make labels of them, as "
+            'with --rating-bins "negative<3<=positive", or count each as a label with '
+            "--several-labels keep; for two labels, --several-labels drop leaves such rows out."
+        )
 
 
 def _spell(counts: Mapping[str, int], source: LabelSource) -> _Step:
@@ -167,7 +183,18 @@ def _spell(counts: Mapping[str, int], source: LabelSource) -> _Step:
         for name, found in sorted(spellings.items())
         if len(found) > 1
     )
-    return _Step(renamed=renamed, notes=notes)
+    return _Step(renamed=renamed, notes=(*notes, *_two_ways(renamed.values(), source)))
+
+
+def _two_ways(names: Iterable[str], source: LabelSource) -> Iterator[str]:
+    """Say that truth values are written in two ways, as words and as numbers."""
+    found = set(names)
+    if found & {"true", "false"} and found & {"0", "1"} and found <= {"true", "false", "0", "1"}:
+        yield (
+            f"The labels {', '.join(map(repr, sorted(found)))} in {source.name} are truth values "
+            "as words and as numbers, but count as different labels. To make them one: "
+            "--label-names 0=false,1=true,false=false,true=true."
+        )
 
 
 def _drop_no_value(counts: Mapping[str, int], source: LabelSource) -> _Step:
@@ -300,8 +327,8 @@ def _compare(counts: Mapping[str, int], source: LabelSource) -> _Step:
     if alike.issuperset(map(fold, unknown)):
         way = "To merge labels that differ only in case or blanks: --merge-labels case"
     note = (
-        f"{_listed(unknown, counts)} in {source.name} {_verb(unknown, 'stand')} not among the "
-        f"labels {_some(source.known)}: such rows are judged, but not compared. {way}."
+        f"{_listed(unknown, counts)} in {source.name} {'is' if len(unknown) == 1 else 'are'} not "
+        f"among the labels {_some(source.known)}: such rows are judged, but not compared. {way}."
     )
     return _Step(renamed={**renamed, **dict.fromkeys(unknown, None)}, notes=(note,))
 

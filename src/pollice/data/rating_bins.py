@@ -73,7 +73,8 @@ def read_bins(text: str) -> RatingBins:
 
 
 def rating_of(label: str) -> Decimal | None:
-    """Return a label as a rating, also with a decimal comma; None for what is no number."""
+    """Return a label as a rating, also with a decimal comma or %; None for what is no number."""
+    label = label.removesuffix("%").rstrip()
     if _DECIMAL_COMMA.fullmatch(label):
         label = label.replace(",", ".")
     return Decimal(label) if is_number(label) else None

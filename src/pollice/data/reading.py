@@ -14,10 +14,11 @@ from pollice.catalogue.hub import HUB_PREFIX
 from pollice.data.cleaning import normalize
 from pollice.data.columns import NO_COLUMN, USUAL, ReadOptions
 from pollice.data.dataset import Dataset, TextTable
-from pollice.data.label_checks import check_labels, sort_labels
+from pollice.data.label_checks import NoLabelsError, check_labels, sort_labels
 from pollice.data.labels import NO_LABEL, LabelSource, NamedLabels, name_labels
 from pollice.data.sources import Rows, Source, locate, read_rows
 from pollice.data.tables import table_suffix
+from pollice.errors import DataError
 
 __all__ = ["ReadOptions", "read_dataset", "read_texts"]
 
@@ -62,7 +63,15 @@ def read_dataset(
         labels = [label for row, label in zip(kept, labels, strict=True) if row not in conflicts]
         kept = [row for row in kept if row not in conflicts]
         notes = ()
-    check_labels(located.name, labels, located.options)
+    notes = (*rows.notes, *named.notes, *notes)
+    try:
+        check_labels(located.name, labels, located.options, dropped)
+    except NoLabelsError:
+        raise  # the texts may be read without labels, where the same is said
+    except DataError:
+        _say(notes)  # why labels are missing may be said there
+        raise
+    notes += _doubtful_first_row(located.name, kept, labels)
     by_part = rows.parts is not None and (options.split_column or "").casefold() != NO_COLUMN
     return Dataset(
         ids=tuple(ids[row] for row in kept),
@@ -71,12 +80,28 @@ def read_dataset(
         label_names=sort_labels(labels, _named_options(located, rows)),
         parts=tuple((rows.parts or ())[row] for row in kept) if by_part else None,
         dropped=dict(dropped),
-        notes=_say((*rows.notes, *named.notes, *notes)),
+        notes=_say(notes),
         reading=replace(
             _named_options(located, rows),
             text_column=rows.columns.get("text"),
             label_column=rows.columns.get("label"),
         ),
+    )
+
+
+_FEW_ROWS = 4
+
+
+def _doubtful_first_row(source: str, kept: Sequence[int], labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence on a first row whose label no other has: perhaps a second line of names."""
+    counts = Counter(labels)
+    first = labels[0]
+    others = [rows for label, rows in counts.items() if label != first]
+    if kept[0] or counts[first] > 1 or len(labels) < _FEW_ROWS or min(others) < 2:
+        return ()
+    return (
+        f"The label {first!r} of the first row of {source} is that of no other row. If that row is "
+        f"a second line of names, as survey tools write it, leave it out: --drop-label {first!r}.",
     )
 
 

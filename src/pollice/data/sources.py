@@ -30,7 +30,7 @@ from pollice.data.folders import (
     find_tables,
     list_files,
 )
-from pollice.data.formats.columns import Choose, Columns, find_column
+from pollice.data.formats.columns import Choose, Columns, find_column, shorten
 from pollice.data.formats.frames import FRAME, is_split
 from pollice.data.formats.lines import read_text
 from pollice.data.label_cells import label_strings
@@ -99,7 +99,7 @@ def locate(source: Any, options: ReadOptions, *, labelled: bool) -> Source:
         table = Source(name=str(FRAME), path=FRAME, options=options, labelled=labelled)
         return replace(table, in_memory=True, table=source)
     name = str(fspath(source))
-    if Path(name).exists():
+    if name and Path(name).exists():  # no name at all would be this very folder
         return Source(name=name, path=Path(name), options=options, labelled=labelled)
     if name.startswith(HUB_PREFIX):
         found_path = fetch_hub(name, "dataset")
@@ -246,7 +246,11 @@ def _columns_note(source: Source, names: Sequence[str], found: Mapping[str, str]
     ]
     unused = [name for name in names if name and name not in found.values()]
     more = f" and {len(unused) - _SHOWN:,} more" if len(unused) > _SHOWN else ""
-    rest = f"; not used: {', '.join(map(repr, unused[:_SHOWN]))}{more}" if unused else ""
+    rest = (
+        f"; not used: {', '.join(repr(shorten(name)) for name in unused[:_SHOWN])}{more}"
+        if unused
+        else ""
+    )
     return f"{source.path.name}: {', '.join(roles)}{rest}."
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pollice.data.cleaning import clean_html
 from pollice.data.columns import ReadOptions, column_notes, find_columns
 from pollice.data.folders import OTHER_TABLES, USUAL_TABLES, list_files
+from pollice.data.formats.columns import PLAIN, kind_of
 from pollice.data.formats.parquet import values_of
 from pollice.data.formats.streamed import StreamedTable, TableBatch, strings_of
 from pollice.data.formats.suffixes import plain_suffix
@@ -91,8 +92,8 @@ class TextStream:
         raw = _values(path, roles["text"], batch)
         problems = dict(batch.problems)
         for row, value in enumerate(raw):
-            if not isinstance(value, str | bool | int | float | None):
-                problems.setdefault(row, f"the text is a {type(value).__name__}")
+            if value is not None and not isinstance(value, PLAIN):
+                problems.setdefault(row, f"the text is {kind_of(value)}")
         texts = [self._cleaned(text) for text in strings_of(path, raw)]
         total = len(texts)
         columns = {
@@ -128,20 +129,24 @@ def _values(path: Path, name: str, batch: TableBatch) -> list[Any]:
     return values_of(path, name, column) if isinstance(column, pa.Array) else list(column)
 
 
-def find_files(sources: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the tables that are named, those of a folder in the order of their names.
+def find_files(sources: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Return the tables that are named, and what is said of what lies beside them.
+
+    Those of a folder come in the order of their names.
 
     Raises:
         DataError: a folder has no tables.
     """
     found: list[Path] = []
+    notes: list[str] = []
     for source in sources:
         if not source.is_dir():
             found.append(source)
             continue
-        listed = list_files(source).files
+        listing = list_files(source)
+        notes += listing.notes
         for endings in (USUAL_TABLES, *OTHER_TABLES):
-            tables = [file for file in listed if plain_suffix(file.name) in endings]
+            tables = [file for file in listing.files if plain_suffix(file.name) in endings]
             if tables:
                 break
         else:
@@ -150,7 +155,7 @@ def find_files(sources: Sequence[Path]) -> tuple[Path, ...]:
                 "holds them, or the files."
             )
         found += tables
-    return tuple(found)
+    return tuple(found), tuple(notes)
 
 
 def open_stream(

@@ -12,16 +12,17 @@ from typing import Any
 from pollice.data.formats import suffixes
 from pollice.data.formats.arrow import read_arrow
 from pollice.data.formats.columns import USUAL_TEXT, Choose, Columns, TextOptions
+from pollice.data.formats.contents_check import check_content
 from pollice.data.formats.fasttext import read_fasttext
 from pollice.data.formats.frames import read_frame
 from pollice.data.formats.json_document import begins_as_array, read_json
 from pollice.data.formats.json_lines import read_json_lines, stream_json_lines
-from pollice.data.formats.lines import check_is_file
+from pollice.data.formats.lines import check_is_file, check_unpacked
 from pollice.data.formats.parquet import read_parquet, stream_parquet
 from pollice.data.formats.separated import read_separated, stream_separated
 from pollice.data.formats.spreadsheets import read_spreadsheet
 from pollice.data.formats.streamed import StreamedTable, TableBatch, ValueCounts
-from pollice.data.formats.zipped import find_member
+from pollice.data.formats.zipped import find_member, say_member
 from pollice.errors import DataError
 from pollice.predictions.cells import may_be_disarmed, rearm
 
@@ -54,7 +55,12 @@ def read_columns(
             f".gz, .bz2, .xz, .zst or .zip, but found {path}. Convert it, or rename it to what it "
             "is."
         )
-    return _with_rows(path, _read(path, suffix, choose, text, sheet))
+    check_unpacked(path)
+    check_content(path, suffix)
+    columns = _read(path, suffix, choose, text, sheet)
+    if path.suffix.lower() == suffixes.ZIP:
+        columns = replace(columns, notes=(say_member(path), *columns.notes))
+    return _with_rows(path, columns)
 
 
 def stream_table(
@@ -70,12 +76,29 @@ def stream_table(
     """
     check_is_file(path)
     suffix = table_suffix(path)
-    if sheet is None and suffix in suffixes.SEPARATED:
+    if suffix in (*suffixes.TABLES, suffixes.LINES):
+        check_unpacked(path)
+        check_content(path, suffix)
+    table = None if sheet is not None else _stream(path, suffix, choose, text)
+    if table is None:
+        return _hold(path, choose, text, sheet)
+    member = (say_member(path),) if path.suffix.lower() == suffixes.ZIP else ()
+    return replace(table, notes=(*member, *table.notes))
+
+
+def _stream(path: Path, suffix: str, choose: Choose, text: TextOptions) -> StreamedTable | None:
+    """Open a table of a format that is read row by row; None for the other formats."""
+    if suffix in suffixes.SEPARATED:
         return _stream_cells(path, choose, text, "," if suffix == ".csv" else "\t")
-    if sheet is None and suffix == ".parquet":
+    if suffix == ".parquet":
         return stream_parquet(path, choose)
-    if sheet is None and suffix in (".jsonl", ".ndjson") and not begins_as_array(path):
+    if suffix in (".jsonl", ".ndjson") and not begins_as_array(path):
         return stream_json_lines(path, choose, text)
+    return None
+
+
+def _hold(path: Path, choose: Choose, text: TextOptions, sheet: str | None) -> StreamedTable:
+    """Read all columns of a table whole."""
     every: list[str] = []
     counted: list[str] = []
 

@@ -269,6 +269,8 @@ class DataReport:
     """Texts whose copies have different labels."""
     repeated_texts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """The texts that more than 2 % of all rows have, and their rows by label."""
+    notes: tuple[str, ...] = ()
+    """What was read and how, as it was said while reading: files, columns, dialect, labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

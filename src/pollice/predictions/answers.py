@@ -189,12 +189,14 @@ class OutputColumns:
     def kept(self) -> dict[str, str]:
         """Of each column of the input, its name in the output."""
         taken = {*self.added} - ({"id"} if self.own_id else set())
+        given, shown_before = set(self.given), set[str]()
         names: dict[str, str] = {}
         for name in self.given:
             shown = f"input:{name}" if name in taken else name
-            while shown in names.values() or (shown != name and shown in self.given):
+            while shown in shown_before or (shown != name and shown in given):
                 shown = f"input:{shown}"
             names[name] = shown
+            shown_before.add(shown)
         return names
 
     @property

@@ -5,6 +5,7 @@ Knows nothing about predictors, and nothing about which rows are in a part.
 
 import csv
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ class CellParts:
     def header(self) -> str:
         """Return the line of names."""
         text = _Lines()
-        csv.writer(text, delimiter=self._separator).writerow(self.columns.names)
+        names = [_cell(name, self.raw_cells) for name in self.columns.names]
+        csv.writer(text, delimiter=self._separator).writerow(names)
         return text.lines[0]
 
     def open(self, file: BinaryIO) -> PartWriter:
@@ -217,11 +219,17 @@ class _JsonWriter:
         values = _rounded(self._columns, batch)
         names = list(values)
         for row in zip(*values.values(), strict=True):
-            line = json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=str)
+            record = {name: _not_nan(value) for name, value in zip(names, row, strict=True)}
+            line = json.dumps(record, ensure_ascii=False, default=str)
             self._file.write(line.encode("utf-8", "replace") + b"\n")
 
     def close(self) -> None:
         self._file.flush()
+
+
+def _not_nan(value: Any) -> Any:
+    """Return a value that JSON has: of numbers, it has neither NaN nor infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _schema(columns: OutputColumns, given: Any) -> Any:

@@ -3,6 +3,7 @@
 Knows nothing about predictions.
 """
 
+import json
 import re
 import shutil
 import zipfile
@@ -64,6 +65,8 @@ def write_sheet(names: Sequence[str], rows: Iterable[Sequence[Any]], output: Pat
     sheet = book.create_sheet("predictions")
 
     def cell(value: Any) -> Any:
+        if isinstance(value, list | dict | bytes):
+            value = json.dumps(value, ensure_ascii=False, default=str)
         if not isinstance(value, str):
             return None if value != value else value  # a sheet has no NaN
         made = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("\ufffd", value))

@@ -210,6 +210,8 @@ def data_facts(report: Report) -> tuple[tuple[str, str], ...]:
     if data.dropped:
         left_out = (f"{wording.count(rows)} ({why})" for why, rows in data.dropped.items())
         facts.insert(3, ("Left out when reading", ", ".join(left_out)))
+    if data.notes:
+        facts.append(("How the data were read", " ".join(data.notes)))
     return tuple(facts)
 
 

@@ -142,8 +142,10 @@ def rows_judged_in(run: RunFolder, dataset: Dataset, names: Iterable[str]) -> Da
 
 def _check_data(folder: Path, held: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Refuse rows that differ from those of the folder; new facts may be added."""
-    # Facts that an older version did not write yet are no change.
-    changed = [key for key in facts if key in held and held[key] != facts[key]]
+    # Facts that an older version did not write yet are no change. Nor are its sentences, and its
+    # count of rows that nobody judged: the hashes tell of every row that is.
+    compared = [key for key in facts if key in held and key not in ("notes", "dropped")]
+    changed = [key for key in compared if held[key] != facts[key]]
     if held.get("drawing", 1) != DRAWING:
         # Another version may count copies in another way; only other rows spoil a comparison.
         if any(key.endswith("_sha256") for key in changed):

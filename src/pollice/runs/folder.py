@@ -198,6 +198,7 @@ def write_experiment(run: RunFolder, content: Mapping[str, Any]) -> None:
 def read_data(run: RunFolder) -> DataReport:
     """Read what the folder says about its data."""
     held = json.loads(run.data.read_text(encoding="utf-8"))
+    held["notes"] = tuple(held.get("notes", ()))  # an older version wrote none
     known = [field.name for field in fields(DataReport) if field.name in held]
     return DataReport(**{name: held[name] for name in known})
 

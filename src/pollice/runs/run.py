@@ -5,6 +5,7 @@ Knows nothing about single methods, and nothing about the terminal.
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -322,11 +323,12 @@ def prepare(experiment: Experiment) -> tuple[Split, DataReport]:
         exact_duplicates=parts.exact_duplicates,
         near_duplicates=parts.near_duplicates,
         leaked_rows_removed=parts.leaked_rows_removed,
-        dropped=dataset.dropped,
+        dropped=dict(sum((Counter(part.dropped) for part in counted), Counter[str]())),
         copies_left_out=parts.copies_left_out,
         copies_in_test=parts.copies_in_test,
         contradictory_texts=parts.contradictory_texts,
         repeated_texts=parts.repeated_texts,
+        notes=tuple(dict.fromkeys(note for part in counted for note in part.notes)),
     )
     return parts, report
 

@@ -241,17 +241,17 @@ def open_rows(folder: Path, sources: Sequence[str], given: Mapping[str, Any]) ->
     paths = [Path(source) for source in sources]
     if len(sources) == 1 and not _is_streamed(sources[0]):
         return _whole(read_new_texts(folder, sources[0], given))
-    for path in paths:
-        if not path.exists():
+    for path, source in zip(paths, sources, strict=True):
+        if not source or not path.exists():
             raise DataError(
                 "Expected a file, a folder, hub:owner/name@revision or a data set of the "
-                f"catalogue, but there is no {str(path)!r}. Check the name."
+                f"catalogue, but there is no {source!r}. Check the name."
                 f"{did_you_mean(str(path), dataset_names())}"
             )
     known, options, preferred, notes = reading_of(folder, given)
-    files = find_files(paths)
+    files, beside = find_files(paths)
     stream = open_stream(files, options, known=known, preferred=preferred)
-    for note in (*notes, *stream.notes):
+    for note in (*notes, *beside, *stream.notes):
         logger.info(note)
     return NewRows(
         read=stream.batches,
@@ -267,7 +267,7 @@ def open_rows(folder: Path, sources: Sequence[str], given: Mapping[str, Any]) ->
 def _is_streamed(source: str) -> bool:
     """Tell whether a source is tables; the catalogue, the Hub and folders of texts are not."""
     path = Path(source)
-    if not path.exists() or source.startswith(HUB_PREFIX):
+    if not source or not path.exists() or source.startswith(HUB_PREFIX):
         return False
     if not path.is_dir():
         return True

@@ -134,3 +134,46 @@ def test_several_choices_of_one_annotator_stay_visible(tmp_path: Path) -> None:
 def test_records_of_another_shape_are_no_untyped_error(tmp_path: Path, broken: Record) -> None:
     with pytest.raises(DataError):
         read_dataset(write(tmp_path, [broken]))
+
+
+def test_one_text_without_an_answer_is_counted_in_the_singular(tmp_path: Path) -> None:
+    records = [task("a", ["pos"]), task("b", ["neg"]), task("c", [])]
+    assert read_dataset(write(tmp_path, records)).notes[0] == (
+        "Of 3 exported records, 1 has no answer of a person; predictions and suggestions of models "
+        "are not taken as labels."
+    )
+
+
+def test_what_tools_keep_of_each_annotator_is_no_column(tmp_path: Path) -> None:
+    records = [argilla_2("a", ["pos"]), argilla_2("b", ["neg"])]
+    assert read_dataset(write(tmp_path, records)).notes == (
+        "a.json: texts from the column 'text', labels from the column 'sentiment'; not used: "
+        "'fields', 'fields.text'.",
+    )
+
+
+def test_the_label_of_a_record_that_was_rejected_is_not_its_label(tmp_path: Path) -> None:
+    """Prodigy asks whether a proposed label is right."""
+    records = [
+        {"text": "a", "label": "pos", "answer": "accept"},
+        {"text": "b", "label": "pos", "answer": "reject"},
+        {"text": "c", "label": "neg", "answer": "accept"},
+        {"text": "d", "label": "neg", "answer": "ignore"},
+    ]
+    dataset = read_dataset(write(tmp_path, records))
+    assert (dataset.texts, dataset.labels) == (("a", "c"), ("pos", "neg"))
+    assert dataset.dropped == {"no label": 2}
+    assert dataset.notes == (
+        "Of 4 exported records, 2 were not accepted by a person: the label there does not count.",
+        "a.json: texts from the column 'text', labels from the column 'label'.",
+    )
+
+
+def test_the_accepted_choice_is_the_label(tmp_path: Path) -> None:
+    records = [
+        {"text": "a", "accept": ["pos"], "answer": "accept"},
+        {"text": "b", "accept": ["neg"], "answer": "accept"},
+        {"text": "c", "accept": [], "answer": "accept"},
+    ]
+    dataset = read_dataset(write(tmp_path, records))
+    assert (dataset.labels, dataset.dropped) == (("pos", "neg"), {"no label": 1})

@@ -4,6 +4,8 @@ import gzip
 import json
 import re
 from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +86,50 @@ def test_features_of_another_shape_name_nothing(tmp_path: Path, features: Any) -
     assert read_dataset(str(tmp_path / "a.parquet")).label_names == ("-1", "0", "1")
 
 
-def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
-    write_file(TABLE, tmp_path / "a.arrow")
+def test_a_column_of_lists_of_lists_is_refused(tmp_path: Path) -> None:
+    write_file(pa.table({"more": [[[1]], []]}), tmp_path / "a.arrow")
     sentence = (
         f"Expected text or a number in the column 'more' of {tmp_path / 'a.arrow'}, but it holds "
-        "list<item: int64>. Name another column."
+        "list<item: list<item: int64>>. Name another column."
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
         read_columns(tmp_path / "a.arrow", everything)
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.parquet"])
+def test_a_list_of_one_label_is_that_label(tmp_path: Path, name: str) -> None:
+    """As in JSON; a text that is a list is refused by its row."""
+    table = pa.table({"text": ["warm", "cold", "none"], "label": [["pos"], ["neg"], []]})
+    path = tmp_path / name
+    write_stream(table, path) if name == "a.arrow" else pq.write_table(table, path)
+    dataset = read_dataset(str(path))
+    assert (dataset.labels, dataset.dropped) == (("pos", "neg"), {"no label": 1})
+    sentence = (
+        f"Expected text or a number in the column 'label' of {path}, but row 1 holds a list. "
+        "Name another column."
+    )
+    options = ReadOptions(text_column="label", label_column="text")
+    with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
+        read_dataset(str(path), options)
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.parquet"])
+def test_decimals_dates_and_times_are_labels_as_csv_has_them(tmp_path: Path, name: str) -> None:
+    """Times of nanoseconds, as pandas has them, lose what Python's cannot hold."""
+    table = pa.table(
+        {
+            "text": ["warm", "cold"],
+            "price": pa.array([Decimal("1.50"), Decimal("2.00")], pa.decimal128(5, 2)),
+            "day": pa.array([date(2024, 1, 2), None]),
+            "time": pa.array([1_700_000_000_123_456_789, 0], pa.timestamp("ns")),
+        }
+    )
+    path = tmp_path / name
+    write_stream(table, path) if name == "a.arrow" else pq.write_table(table, path)
+    columns = read_columns(path, everything)
+    assert columns.strings("price") == ["1.5", "2"]
+    assert columns.strings("day") == ["2024-01-02", None]
+    assert columns.strings("time") == ["2023-11-14 22:13:20.123456", "1970-01-01 00:00:00"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no", b"ARROW1\0\0"])
@@ -130,3 +168,19 @@ def test_parquet_of_many_row_groups_keeps_the_order(tmp_path: Path) -> None:
     texts = [f"text {row % 700}" for row in range(25_000)]
     pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", row_group_size=3_000)
     assert read_columns(tmp_path / "a.parquet", everything).values == {"text": texts}
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.parquet"])
+def test_bytes_that_are_text_are_read_as_text(tmp_path: Path, name: str) -> None:
+    """Some programs write no strings into Parquet. Other bytes are refused where they are used."""
+    table = pa.table({"text": [b"caf\xc3\xa9", None], "picture": [b"\x89PNG", b"\xff"]})
+    path = tmp_path / name
+    write_stream(table, path) if name == "a.arrow" else pq.write_table(table, path)
+    columns = read_columns(path, everything)
+    assert columns.values["text"] == ["caf\u00e9", None]
+    sentence = (
+        f"Expected text or a number in the column 'picture' of {path}, but row 1 holds bytes. "
+        "Name another column."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
+        columns.strings("picture")

@@ -1,11 +1,13 @@
 """Lines of fastText, and files of one text a line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from pollice.data.formats.columns import Columns
 from pollice.data.tables import read_columns
+from pollice.errors import DataError
 
 
 def read(path: Path, content: str) -> Columns:
@@ -34,3 +36,32 @@ def test_without_labels_each_line_is_a_text_and_that_is_said(tmp_path: Path) -> 
     columns = read(tmp_path / "a.txt", "warm soup\ncold soup\n")
     assert columns.values == {"text": ["warm soup", "cold soup"]}
     assert columns.notes == ("a.txt has no __label__: each of its 2 lines is one text.",)
+
+
+@pytest.mark.parametrize(
+    ("first", "named"),
+    [
+        ("text,label", "commas"),
+        ('"id";"text"', "semicolons"),
+        ("text\tlabel", "tabs"),
+        ("label | text", "bars"),
+    ],
+)
+def test_a_table_named_as_text_is_refused(tmp_path: Path, first: str, named: str) -> None:
+    """Its line of names would be judged as an opinion."""
+    path = tmp_path / "a.txt"
+
+    def choose(names: Sequence[str]) -> Sequence[str]:
+        if "text" not in names:
+            raise DataError("No text.")
+        return ["text"]
+
+    path.write_text(f"{first}\nwarm soup,pos\n")
+    with pytest.raises(DataError) as raised:
+        read_columns(path, choose)
+    assert str(raised.value) == (
+        f"Expected one text a line in {path}, but its first line names columns that are parted by "
+        f"{named}. Rename it so that it ends in .csv."
+    )
+    path.write_text("A text, with a comma\ntext\n")
+    assert len(read_columns(path, choose)) == 2

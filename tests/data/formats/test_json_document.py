@@ -13,6 +13,11 @@ from pollice.data.formats.columns import Columns
 from pollice.data.tables import read_columns
 from pollice.errors import DataError
 
+OTHER_ENCODING = (
+    "Save it again as UTF-8, or name its encoding with --encoding, such as cp1252 or latin-1 "
+    "(Western), cp1251 (Cyrillic), gb18030 (Chinese), shift_jis (Japanese)."
+)
+
 ROWS = [{"text": "warm, soup", "label": 1}, {"text": "cold: [soup]", "label": 0}]
 
 
@@ -87,8 +92,26 @@ def test_a_value_within_an_object_is_a_column(tmp_path: Path) -> None:
         ("[]", "Expected a table, but {path} is empty. Name a file with at least one row."),
         (
             '[{"text": "a"},\n {"text": }]',
-            "Expected JSON, but line 2 of {path} is not (Expecting value). "
+            "Expected JSON, but line 2 of {path} is not, at column 11 (Expecting value). "
             'Write an array of rows, such as [{{"text": ..., "label": ...}}], or JSON Lines.',
+        ),
+        (" \n", "Expected a table, but {path} is empty. Name a file with at least one row."),
+        (
+            '[{"text": "a"},\n {"text": "b"},]',
+            "Expected JSON, but line 2 of {path} is not, at column 16 (Expecting value): take the "
+            "comma before it away. "
+            'Write an array of rows, such as [{{"text": ..., "label": ...}}], or JSON Lines.',
+        ),
+        (
+            "[{'text': 'a'}]",
+            "Expected JSON, but line 1 of {path} is not, at column 3 (Expecting property name "
+            "enclosed in double quotes): Python's way of writing is not JSON's. "
+            'Write an array of rows, such as [{{"text": ..., "label": ...}}], or JSON Lines.',
+        ),
+        (
+            '[{"text": "a", "text": "b"}]',
+            "Expected every name once in an object, but one in {path} has two values named "
+            "'text'. Rename one of them.",
         ),
         (
             '{"a":' * 150_000,
@@ -97,12 +120,12 @@ def test_a_value_within_an_object_is_a_column(tmp_path: Path) -> None:
         ),
         (
             '["a", "b"]',
-            "Expected an array of JSON objects, but {path} holds a str. "
+            "Expected an array of JSON objects, but {path} holds a string. "
             'Write each row as an object, such as {{"text": ..., "label": ...}}.',
         ),
         (
             "3",
-            "Expected an array of JSON objects, but {path} is a int. "
+            "Expected an array of JSON objects, but {path} is a number. "
             'Write each row as an object, such as {{"text": ..., "label": ...}}.',
         ),
         (
@@ -125,8 +148,7 @@ def test_bytes_that_are_no_utf8_are_named_with_their_line(tmp_path: Path) -> Non
     path = tmp_path / "a.json"
     path.write_bytes(b'[{"text": "a"},\n{"text": "\xe9"}]')
     sentence = (
-        f"Expected UTF-8, but line 2 of {path} holds the byte 0xe9 at column 11. "
-        "Save the file again as UTF-8."
+        f"Expected UTF-8, but line 2 of {path} holds the byte 0xe9 at column 11. {OTHER_ENCODING}"
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
         read_columns(path, everything)

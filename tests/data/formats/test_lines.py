@@ -11,6 +11,11 @@ from pollice.data.formats.lines import open_text, read_lines, read_text
 from pollice.data.tables import read_columns
 from pollice.errors import DataError, OptionError
 
+OTHER_ENCODING = (
+    "Save it again as UTF-8, or name its encoding with --encoding, such as cp1252 or latin-1 "
+    "(Western), cp1251 (Cyrillic), gb18030 (Chinese), shift_jis (Japanese)."
+)
+
 TABLE = "text,label\ncaf\u00e9 \u20ac,pos\n"
 
 
@@ -92,19 +97,19 @@ def test_what_is_no_encoding(tmp_path: Path, name: str) -> None:
             codecs.BOM_UTF8 + b"caf\xe9\n",
             None,
             "Expected UTF-8, but line 1 of {path} holds the byte 0xe9 at column 4. "
-            "Save the file again as UTF-8.",
+            f"{OTHER_ENCODING}",
         ),
         (
             b"a\rb\rc\xe9\r",
             None,
             "Expected UTF-8, but line 3 of {path} holds the byte 0xe9 at column 2. "
-            "Save the file again as UTF-8.",
+            f"{OTHER_ENCODING}",
         ),
         (
             b"text\nab\xc3",
             None,
             "Expected UTF-8, but line 2 of {path} holds the byte 0xc3 at column 3. "
-            "Save the file again as UTF-8.",
+            f"{OTHER_ENCODING}",
         ),
         (
             TABLE.encode("utf-16")[:-1],
@@ -135,7 +140,7 @@ def test_a_place_beyond_the_first_piece(tmp_path: Path, letter: str) -> None:
         path,
         good + letter.encode() + b"\xff\n",
         f"Expected UTF-8, but line {good.count(10) + 1} of {{path}} holds the byte 0xff at column "
-        f"{len(letter.encode()) + 1}. Save the file again as UTF-8.",
+        f"{len(letter.encode()) + 1}. {OTHER_ENCODING}",
     )
     path.write_bytes(good)
     assert list(read_lines(path)) == [line] * good.count(10)

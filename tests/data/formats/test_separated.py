@@ -277,3 +277,32 @@ def test_a_header_with_other_names_is_no_row(tmp_path: Path) -> None:
 )
 def test_what_is_no_table(tmp_path: Path, content: str, sentence: str) -> None:
     fails(tmp_path / "a.csv", content, sentence)
+
+
+@pytest.mark.parametrize(
+    ("above", "line"),
+    [("Feedback of May\n\n", 3), ("# exported today\n# by me\n", 3), ("a,b\nc,d\n", 3)],
+)
+def test_a_title_above_the_names_is_said(tmp_path: Path, above: str, line: int) -> None:
+    fails(
+        tmp_path / "a.csv",
+        f"{above}text,label\nwarm soup,pos\ncold soup,neg\n",
+        f"Expected the names of the columns at the top of {{path}}, but they are on line {line}. "
+        "Delete what is above them.",
+    )
+
+
+def test_marks_around_names_and_within_joined_files_are_no_text(tmp_path: Path) -> None:
+    content = "\ufefftext\u200b,\xa0label \nwarm soup,pos\n\ufeffcold soup,neg\n"
+    assert read(tmp_path / "a.csv", content).values == ROWS
+
+
+def test_choices_of_other_questions_stand_beside_a_survey_tools_second_line(
+    tmp_path: Path,
+) -> None:
+    content = "id,text,label\n,Open-Ended Response,Other (please specify)\n1,warm soup,pos\n"
+    columns = read(tmp_path / "a.csv", content + "2,cold soup,neg\n")
+    assert columns.values == ROWS
+    assert columns.notes == (
+        "a.csv: 1 line below the first left out, which a survey tool wrote as further headers.",
+    )

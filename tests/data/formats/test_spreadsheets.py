@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -134,4 +135,86 @@ def test_a_spreadsheet_that_promises_to_unpack_to_more_than_the_memory(tmp_path:
         rf"Expected a table that fits into the [\d.]+ GiB of this machine, but {path} needs "
         r"[\d.]+ GiB\. Check the file, or split it\.",
         str(raised.value),
+    )
+
+
+def build(path: Path, make: Callable[[Any], None]) -> Columns:
+    book = openpyxl.Workbook()
+    make(book.active)
+    book.save(path)
+    return read_columns(path, text_and_label)
+
+
+def text_and_label(names: Sequence[str]) -> Sequence[str]:
+    if not {"text", "label"} <= set(names):
+        raise DataError(f"No text and label among {', '.join(names)}.")
+    return ["text", "label"]
+
+
+def test_every_row_of_merged_cells_has_their_value(tmp_path: Path) -> None:
+    def make(sheet: Any) -> None:
+        for row in (["text", "label"], ["a", "pos"], ["b", None], ["c", "neg"], ["d", None]):
+            sheet.append(row)
+        sheet.merge_cells("B2:B3")
+        sheet.merge_cells("A4:B4")
+
+    columns = build(tmp_path / "a.xlsx", make)
+    assert columns.values == {"text": ["a", "b", "c", "d"], "label": ["pos", "pos", "", ""]}
+    assert columns.notes == (
+        "a.xlsx: 1 row of merged cells got the value of the cell that they were merged to.",
+    )
+
+
+def test_a_title_above_the_names_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+
+    def make(sheet: Any) -> None:
+        for row in (["Survey of May"], [], ["text", "label"], ["a", "pos"]):
+            sheet.append(row)
+
+    with pytest.raises(DataError) as raised:
+        build(path, make)
+    assert str(raised.value) == (
+        f"Expected the names of the columns at the top of {path}, but they are on row 3. Delete "
+        "what is above them."
+    )
+
+
+def test_a_sheet_without_the_names_names_the_other_sheets(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    about: Rows = [["About"], ["These are reviews."]]
+    path.write_bytes(xlsx(about, more={"Data": [["text", "label"], ["a", "pos"]]}))
+    with pytest.raises(DataError) as raised:
+        read_columns(path, text_and_label)
+    assert str(raised.value) == (
+        "No text and label among About. This is the sheet 'Sheet'; others are 'Data': name one "
+        "with --sheet."
+    )
+
+
+def test_a_formula_without_a_value_is_said(tmp_path: Path) -> None:
+    """A program that writes spreadsheets does not calculate them."""
+
+    def make(sheet: Any) -> None:
+        for row in (["text", "label"], ["a", '="pos"'], ["b", '="neg"'], ["c", "neg"]):
+            sheet.append(row)
+
+    columns = build(tmp_path / "a.xlsx", make)
+    assert columns.strings("label") == [None, None, "neg"]
+    assert columns.notes == (
+        "a.xlsx: 2 formulas have no saved value, and count as empty cells. Open the file in a "
+        "spreadsheet program, save it, and read it again.",
+    )
+
+
+def test_further_lines_of_names_are_left_out_as_in_csv(tmp_path: Path) -> None:
+    def make(sheet: Any) -> None:
+        sheet.append(["id", "text", "label"])
+        sheet.append([None, "Open-Ended Response", "Response"])
+        sheet.append([1, "a", "pos"])
+
+    columns = build(tmp_path / "a.xlsx", make)
+    assert columns.values == {"text": ["a"], "label": ["pos"]}
+    assert columns.notes == (
+        "a.xlsx: 1 row below the first left out, which a survey tool wrote as further headers.",
     )

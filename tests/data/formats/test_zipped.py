@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pollice.data.formats.bounds import machine_memory
-from pollice.data.tables import read_columns
+from pollice.data.tables import read_columns, stream_table
 from pollice.errors import DataError
 from spreadsheet_files import xlsx
 
@@ -95,7 +95,7 @@ def test_a_password(tmp_path: Path) -> None:
     )
 
 
-def test_more_than_the_memory(tmp_path: Path) -> None:
+def test_more_than_text_unpacks_to_is_refused(tmp_path: Path) -> None:
     """The promise is refused before anything is unpacked."""
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -104,7 +104,26 @@ def test_more_than_the_memory(tmp_path: Path) -> None:
     with pytest.raises(DataError) as raised:
         read_columns(path, everything)
     assert re.fullmatch(
-        rf"Expected a table that fits into the [\d.]+ GiB of this machine, but {path} needs "
-        r"[\d.]+ GiB\. Check the file, or split it\.",
+        rf"Expected a file that unpacks to 64 MiB at most, as text of its size does, but {path} is "
+        r"larger\. Unpack it, and check what it holds\.",
         str(raised.value),
+    )
+
+
+def test_what_is_read_and_what_lies_beside_it_is_said(tmp_path: Path) -> None:
+    """A member outside of the folder is only read: nothing is written to its place."""
+    path = write(tmp_path / "a.zip", **{"../b.csv": CSV, "README.md": b"", "notes.txt": b"hello"})
+    assert read_columns(path, everything).values["text"] == ["warm"]
+    note = "a.zip: ../b.csv in it is read, and not README.md, notes.txt."
+    assert read_columns(path, everything).notes == (note,)
+    assert stream_table(path, everything).notes == (note,)
+    write(path, **{"b.csv": CSV, "__MACOSX/._b.csv": b"\0"})
+    assert read_columns(path, everything).notes == ("a.zip: b.csv in it is read.",)
+
+
+def test_hidden_files_alone_are_no_table(tmp_path: Path) -> None:
+    fails(
+        write(tmp_path / "a.zip", **{"__MACOSX/._b.csv": b"\0", ".c.csv": CSV}),
+        f"Expected a table in {{path}}, but found only hidden files. Put one file in it that ends "
+        f"in {KNOWN}.",
     )

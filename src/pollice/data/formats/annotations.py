@@ -1,8 +1,9 @@
-"""Exports of Label Studio and Argilla -> one record a text, with what its annotators agreed on.
+"""Exports of Label Studio, Argilla and Prodigy -> one record a text, with its agreed answers.
 
 Knows nothing about files, and nothing about what a label means.
 
-Sources: labelstud.io/guide/export (JSON and JSON-MIN) and docs.argilla.io, "Import and export".
+Sources: labelstud.io/guide/export (JSON and JSON-MIN), docs.argilla.io, "Import and export", and
+prodi.gy/docs/api-interfaces.
 """
 
 import json
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pollice.data.columns import LABEL_COLUMNS
+from pollice.errors import counted
 
 Record = Mapping[str, Any]
 Answers = Mapping[str, Sequence[Any]]
@@ -20,7 +22,10 @@ Answers = Mapping[str, Sequence[Any]]
 _LABEL_STUDIO_VALUES = ("choices", "rating", "taxonomy", "number")
 _ABOUT_ANNOTATING = {"annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
 _NOT_SUBMITTED = {"draft", "discarded", "pending"}
+_PRODIGY_ANSWERS = ("accept", "reject", "ignore")
 _RESPONSES = ".responses"
+_RAW = {"annotations", "completions", "predictions", "drafts", "responses", "suggestions"}
+"""What tools keep of each annotator or model: what people agreed on takes its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,25 @@ def read_annotations(records: Sequence[Record]) -> Annotated:
         return _merge_repeated(records)
     if any(_is_argilla(record) for record in records):
         return _with_answers(records, [_argilla_answers(record) for record in records])
+    if all(record.get("answer") in _PRODIGY_ANSWERS for record in records):
+        return _with_accepted(records)
     return Annotated(records=records, rows=range(len(records)))
+
+
+def _with_accepted(records: Sequence[Record]) -> Annotated:
+    """Return Prodigy's records: the label of one that a person did not accept is not its label."""
+    merged = []
+    for record in records:
+        label = _plain(record["accept"]) if "accept" in record else record.get("label")
+        kept = {name: value for name, value in record.items() if name != "answer"}
+        merged.append({**kept, "label": label if record["answer"] == "accept" else None})
+    refused = sum(record["answer"] != "accept" for record in records)
+    notes = (
+        f"Of {counted(len(records), 'exported record')}, {refused:,} "
+        f"{'was' if refused == 1 else 'were'} not accepted by a person: the label there "
+        "does not count.",
+    )
+    return Annotated(records=merged, rows=range(len(records)), notes=notes if refused else ())
 
 
 def _is_label_studio(record: Record) -> bool:
@@ -111,7 +134,8 @@ def _with_answers(records: Sequence[Record], answers: Sequence[Answers]) -> Anno
             columns[question], agreed = _vote(row.get(question, ()))
             if not agreed:
                 disagreed[question].append(columns[question])
-        merged.append({**record, **columns})
+        kept = {name: value for name, value in record.items() if name not in _RAW}
+        merged.append({**kept, **columns})
     notes = [_disagreement(name, found, len(records)) for name, found in disagreed.items() if found]
     # The only question is the label, whatever its name.
     if len(questions) == 1 and questions[0].casefold() not in LABEL_COLUMNS:
@@ -120,7 +144,8 @@ def _with_answers(records: Sequence[Record], answers: Sequence[Answers]) -> Anno
     unanswered = sum(not any(row.values()) for row in answers)
     if unanswered:
         notes.append(
-            f"Of {len(records):,} exported records, {unanswered:,} have no answer of a person; "
+            f"Of {counted(len(records), 'exported record')}, {unanswered:,} "
+            f"{'has' if unanswered == 1 else 'have'} no answer of a person; "
             "predictions and suggestions of models are not taken as labels."
         )
     return Annotated(records=merged, rows=range(len(records)), notes=tuple(notes))

@@ -68,11 +68,18 @@ def check_columns(path: Path, schema: Any, chosen: Sequence[str]) -> None:
     """
     for name in chosen:
         kind = schema.field(name).type
+        # A list of labels is read, as in JSON; where a text should be, it is refused by its row.
+        if _is_list(kind) and not pa.types.is_nested(kind.value_type):
+            continue
         if pa.types.is_nested(kind) or pa.types.is_run_end_encoded(kind):
             raise DataError(
                 f"Expected text or a number in the column {name!r} of {path}, but it holds "
                 f"{kind}. Name another column."
             )
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def stored_bytes(column: Any) -> int:
@@ -107,13 +114,25 @@ def column_values(path: Path, name: str, column: Any) -> list[Any]:
             part = column.slice(start, _ROWS_AT_ONCE)
             if pa.types.is_dictionary(part.type):
                 part = part.cast(part.type.value_type)
+            if pa.types.is_timestamp(part.type) and part.type.unit == "ns":
+                part = part.cast(pa.timestamp("us", part.type.tz), safe=False)
             values += part.to_pylist()
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            return _decoded(values)
     except UnicodeDecodeError as error:
         raise DataError(
             f"Expected UTF-8 in the column {name!r} of {path}, but found the byte "
             f"0x{error.object[error.start]:02x}. Write the file again with UTF-8 strings."
         ) from error
     return values
+
+
+def _decoded(values: list[Any]) -> list[Any]:
+    """Return bytes as text if all are: some programs write no strings into Parquet, only bytes."""
+    try:
+        return [None if value is None else value.decode() for value in values]
+    except UnicodeDecodeError:  # pictures and the like, which nobody may have asked for
+        return values
 
 
 def _source(path: Path) -> Any:

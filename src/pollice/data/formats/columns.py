@@ -6,8 +6,12 @@ Knows nothing about formats, texts or labels.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
+from types import NoneType
 from typing import Any
+from uuid import UUID
 
 from pollice.errors import DataError
 
@@ -58,16 +62,30 @@ class Columns:
         """
         strings = []
         for row, value in enumerate(self.values[name]):
-            if not isinstance(value, str | bool | int | float | None):
+            if value is not None and not isinstance(value, PLAIN):
                 raise DataError(
                     f"Expected text or a number in the column {name!r} of {self.path}, but "
-                    f"{self.place(row)} holds a {type(value).__name__}. Name another column."
+                    f"{self.place(row)} holds {kind_of(value)}. Name another column."
                 )
             strings.append(_string(value))
         return strings
 
 
-def _string(value: str | float | None) -> str | None:
+_LONGEST_SHOWN = 100  # characters: questions of a survey are names too
+PLAIN = (str, bool, int, float, Decimal, date, time, timedelta, UUID)
+"""Values that can be written in a cell, dates and times as pandas writes them into CSV."""
+_KINDS = {dict: "an object", list: "a list", bytes: "bytes", NoneType: "null", str: "a string"}
+_KINDS |= {bool: "true or false", int: "a number", float: "a number", tuple: "a list"}
+
+
+def kind_of(value: Any) -> str:
+    """Return what a value is, in words for a person, such as ``"a list"``."""
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+def _string(value: Any) -> str | None:
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f") if value.is_finite() else None
     if isinstance(value, float):
         if math.isnan(value):
             return None
@@ -88,6 +106,19 @@ def find_column(names: Sequence[str], candidates: Sequence[str]) -> str | None:
         if same:
             return candidate if candidate in same else same[0]
     return None
+
+
+def shorten(name: str) -> str:
+    """Return a column's name for a sentence: without the end of one that is very long."""
+    return name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..."
+
+
+def title_above(path: Path, place: str) -> DataError:
+    """Return the error for a table with a title or notes above the names of its columns."""
+    return DataError(
+        f"Expected the names of the columns at the top of {path}, but they are on {place}. "
+        "Delete what is above them."
+    )
 
 
 def empty_table(path: Path) -> DataError:

@@ -7,10 +7,13 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from io import StringIO
+
+from pollice.errors import DataError
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """The separators that are looked for, as people call them."""
@@ -23,6 +26,10 @@ _SAMPLE_ROWS = 200
 _SHORT = 50  # characters of a cell that may be a label
 _LONGEST_NAME = 100  # characters of a column's name; questions of a survey are names too
 _SAID_BY_EXCEL = re.compile(r'"?sep=(.)"?[\t,;|]*\s*', re.IGNORECASE)
+_AROUND_NAMES = " \t\r\n\xa0\ufeff" + "".join(
+    map(chr, [*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+)
+"""Blanks, the byte order mark, and marks of the direction of writing."""
 _SURVEYMONKEY = {"Response", "Open-Ended Response"}
 
 
@@ -178,7 +185,32 @@ def survey_rows(rows: Sequence[Sequence[str]]) -> int:
         if filled and all(map(_is_import_id, filled)):
             return number
     first = {cell.strip() for cell in rows[0]} - {""} if rows else set()
-    return int(bool(first) and first <= _SURVEYMONKEY)
+    # Beside them stand the choices of other questions, such as "Other (please specify)".
+    asked = first & _SURVEYMONKEY
+    return int(bool(asked) and (first <= _SURVEYMONKEY or not rows[0][0].strip()))
+
+
+def name_of(cell: str) -> str:
+    """Return a column's name without the blanks and the invisible marks around it."""
+    return cell.strip(_AROUND_NAMES)
+
+
+def names_below(
+    choose: Callable[[Sequence[str]], object], rows: Iterable[tuple[int, Sequence[str]]]
+) -> int | None:
+    """Return the number of the first row that has the names which the first line lacks.
+
+    Reports have a title above the names. None: no row has them.
+
+    Args:
+        choose: Given names, refuses those that lack a needed one.
+        rows: The rows below the first line, each with its number.
+    """
+    for number, cells in rows:
+        with suppress(DataError):
+            choose([name_of(cell) for cell in cells])
+            return number
+    return None
 
 
 def _is_import_id(cell: str) -> bool:

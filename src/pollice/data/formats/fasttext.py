@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pollice.data.formats.columns import USUAL_TEXT, Choose, Columns, TextOptions, empty_table
+from pollice.data.formats.dialects import NAMES, name_of, names_below
 from pollice.data.formats.lines import read_lines
+from pollice.errors import DataError
 
 _LABEL = re.compile(r"(?:^|(?<=\s))__label__(\S+)")
 
@@ -32,6 +34,7 @@ def read_fasttext(path: Path, choose: Choose, text: TextOptions = USUAL_TEXT) ->
     if any(label is not None for label in labels):
         columns["label"] = labels
     else:
+        _check_no_header(path, lines[0][1], choose)
         notes = (f"{path.name} has no __label__: each of its {len(lines):,} lines is one text.",)
     return Columns(
         path=path,
@@ -40,6 +43,17 @@ def read_fasttext(path: Path, choose: Choose, text: TextOptions = USUAL_TEXT) ->
         unit="line",
         notes=notes,
     )
+
+
+def _check_no_header(path: Path, line: str, choose: Choose) -> None:
+    """Refuse a table whose name ends in .txt: its first line has the names that are looked for."""
+    for mark, named in NAMES.items():
+        cells = [name_of(cell.strip('"')) for cell in line.split(mark)]
+        if len(cells) > 1 and names_below(choose, [(1, cells)]) is not None:
+            raise DataError(
+                f"Expected one text a line in {path}, but its first line names columns that are "
+                f"parted by {named}. Rename it so that it ends in .csv."
+            )
 
 
 def _label(line: str) -> str | None:

@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from pollice.data.formats.bounds import BYTES_A_VALUE, check_fits
-from pollice.data.formats.columns import USUAL_TEXT, Choose, Columns, TextOptions
+from pollice.data.formats.columns import (
+    USUAL_TEXT,
+    Choose,
+    Columns,
+    TextOptions,
+    empty_table,
+    kind_of,
+)
 from pollice.data.formats.contents import read_whole
-from pollice.data.formats.json_lines import read_json_lines
-from pollice.data.formats.lines import open_file, read_lines
+from pollice.data.formats.json_lines import NameTwiceError, explain, once, read_json_lines
+from pollice.data.formats.lines import open_file, open_text
 from pollice.data.formats.records import columns_of_records
 from pollice.errors import DataError
 
@@ -43,16 +50,22 @@ def read_json(path: Path, choose: Choose, text: TextOptions = USUAL_TEXT) -> Col
     containers = content.count(b"[") + content.count(b"{")
     needed = _BYTES_A_CHARACTER * len(content)
     check_fits(path, needed + BYTES_A_VALUE * commas + _BYTES_A_CONTAINER * containers)
+    with open_text(path, text.encoding) as opened:
+        whole = "".join([opened.head, *opened.rest])
+    if not whole.strip():
+        raise empty_table(path)
     try:
-        document = json.loads(content.decode(text.encoding or "utf-8-sig"))
+        document = json.loads(whole, object_pairs_hook=once)
+    except NameTwiceError as error:
+        raise DataError(
+            f"Expected every name once in an object, but one in {path} has two values named "
+            f"{str(error)!r}. Rename one of them."
+        ) from error
     except json.JSONDecodeError as error:
         if error.msg.startswith("Extra data"):  # several values
             return read_json_lines(path, choose, text)
-        raise _not_json(path, f"line {error.lineno} of {path} is not ({error.msg})") from error
-    except UnicodeDecodeError as error:
-        for _ in read_lines(path, text.encoding):  # which explains it with its line
-            pass
-        raise _not_json(path, f"{path} is no UTF-8") from error
+        found = f"line {error.lineno} of {path} is not, at column {error.colno} ({error.msg})"
+        raise _not_json(path, found + explain(whole, error.pos)) from error
     except (ValueError, RecursionError) as error:
         too = "is nested too deeply" if isinstance(error, RecursionError) else "has huge numbers"
         raise _not_json(path, f"{path} {too}") from error
@@ -74,8 +87,8 @@ def _records(path: Path, document: Any) -> Sequence[dict[str, Any]]:
     wrong = [row for row in document if not isinstance(row, dict)] if listed else [document]
     if wrong:
         raise DataError(
-            f"Expected an array of JSON objects, but {path} {'holds' if listed else 'is'} a "
-            f"{type(wrong[0]).__name__}. "
+            f"Expected an array of JSON objects, but {path} {'holds' if listed else 'is'} "
+            f"{kind_of(wrong[0])}. "
             'Write each row as an object, such as {"text": ..., "label": ...}.'
         )
     rows: list[dict[str, Any]] = document

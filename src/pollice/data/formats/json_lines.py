@@ -5,14 +5,19 @@ Knows nothing about texts or labels.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pollice.data.formats.columns import Choose, Columns, TextOptions, empty_table
+from pollice.data.formats.columns import Choose, Columns, TextOptions, empty_table, kind_of
 from pollice.data.formats.lines import check_memory, read_lines
-from pollice.data.formats.records import columns_of_records
+from pollice.data.formats.records import (
+    columns_of_records,
+    names_of_record,
+    unwrapped,
+    value_of_record,
+)
 from pollice.data.formats.streamed import StreamedTable, TableBatch, ValueCounts
 from pollice.errors import DataError
 from pollice.system.measuring import free_bytes
@@ -58,7 +63,7 @@ def stream_json_lines(path: Path, choose: Choose, text: TextOptions) -> Streamed
         rows += 1
         if record is not None:
             good += 1
-            names.update(dict.fromkeys(record))
+            names.update(dict.fromkeys(names_of_record(unwrapped(record))))
         if len(names) > _MOST_COLUMNS:
             raise DataError(
                 f"Expected at most {_MOST_COLUMNS:,} columns, but the objects of {path} have more "
@@ -91,12 +96,12 @@ def _records(path: Path, text: TextOptions) -> Iterator[tuple[int, dict[str, Any
 def _batches(
     path: Path, text: TextOptions, names: tuple[str, ...], rows: int
 ) -> Iterator[TableBatch]:
-    records: list[dict[str, Any]] = []
+    records: list[Mapping[str, Any]] = []
     problems: dict[int, str] = {}
 
     def batch() -> TableBatch:
         return TableBatch(
-            columns={name: [record.get(name) for record in records] for name in names},
+            columns={name: [value_of_record(record, name) for record in records] for name in names},
             problems=problems,
         )
 
@@ -104,7 +109,7 @@ def _batches(
         if record is None:
             problems[len(records)] = f"line {number} is no JSON object"
             record = {names[0]: line.rstrip("\r\n")}
-        records.append(record)
+        records.append(unwrapped(record))
         if len(records) == rows:
             yield batch()
             records, problems = [], {}
@@ -112,34 +117,58 @@ def _batches(
         yield batch()
 
 
-class _TwiceError(Exception):
-    """A name that stands twice in a JSON object, of which Python would keep the last alone."""
+class NameTwiceError(Exception):
+    """A name that is twice in a JSON object, of which Python would keep the last alone."""
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's values by their names.
+
+    Raises:
+        NameTwiceError: two have one name.
+    """
     record = dict(pairs)
     if len(record) < len(pairs):
-        raise _TwiceError(Counter(name for name, _ in pairs).most_common(1)[0][0])
+        raise NameTwiceError(Counter(name for name, _ in pairs).most_common(1)[0][0])
     return record
+
+
+def explain(text: str, place: int) -> str:
+    """Return what is often wrong where JSON cannot be read, as a sentence; none if unknown."""
+    before, after = text[:place].rstrip(), text[place:].lstrip()
+    if before.endswith(",") and (not after or after[0] in "]}"):
+        return ": take the comma before it away"
+    if after.startswith(("'", "None", "True", "False")):
+        return ": Python's way of writing is not JSON's"
+    return ""
 
 
 def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        record = json.loads(line, object_pairs_hook=_once)
-    except _TwiceError as error:
+        record = json.loads(line, object_pairs_hook=once)
+    except NameTwiceError as error:
         raise DataError(
             f"Expected every name once in an object, but line {number} of {path} has two values "
             f"named {str(error)!r}. Rename one of them."
         ) from error
     except (ValueError, RecursionError) as error:
+        comma = " since it ends in a comma" if _is_json(line.rstrip().removesuffix(",")) else ""
         raise DataError(
-            f"Expected one JSON object a line, but line {number} of {path} is not JSON. "
+            f"Expected one JSON object a line, but line {number} of {path} is not JSON{comma}. "
             'Write each row as one line, such as {"text": ..., "label": ...}.'
         ) from error
     if not isinstance(record, dict):
         raise DataError(
-            f"Expected one JSON object a line, but line {number} of {path} holds a "
-            f"{type(record).__name__}. "
+            f"Expected one JSON object a line, but line {number} of {path} holds "
+            f"{kind_of(record)}. "
             'Write each row as one line, such as {"text": ..., "label": ...}.'
         )
     return record
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True

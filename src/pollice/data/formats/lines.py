@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from encodings.aliases import aliases
 from io import BufferedReader, RawIOBase
 from itertools import chain
 from pathlib import Path
@@ -21,8 +20,16 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from pollice.data.formats.zipped import open_member
-from pollice.errors import DataError, OptionError, did_you_mean
+from pollice.data.formats.encodings import (
+    LIKELY,
+    UTF8,
+    check_mark,
+    encoding_notes,
+    known_encoding,
+    spoken,
+)
+from pollice.data.formats.zipped import find_member, open_member
+from pollice.errors import DataError
 
 _OPENERS: Mapping[str, Callable[[Path], Any]] = {
     ".gz": gzip.open,
@@ -32,16 +39,22 @@ _OPENERS: Mapping[str, Callable[[Path], Any]] = {
     ".zip": open_member,
 }
 COMPRESSED_SUFFIXES = tuple(_OPENERS)
+_BEGINNINGS = {
+    ".gz": ("gzip", b"\x1f\x8b"),
+    ".bz2": ("bzip2", b"BZh"),
+    ".xz": ("xz", b"\xfd7zXZ\x00"),
+    ".zst": ("zstd", b"\x28\xb5\x2f\xfd"),
+}
 LONGEST_LINE = 2**24
 """Characters of a line, or of a row of several lines: what is longer is no table."""
 _CHUNK = 2**20
 _UNPACKED = 2**26  # bytes that any compressed file may unpack to
 _RATIO = 100  # and how many times its size a larger one may: text is packed to a tenth or so
-_UTF8 = "utf-8"
+_MARK = "\ufeff"
 _MARKS = {  # of UTF-32 first: it begins as UTF-16 does
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
-    codecs.BOM_UTF8: _UTF8,
+    codecs.BOM_UTF8: UTF8,
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
@@ -77,7 +90,9 @@ class Text:
         Raises:
             DataError: a line is too long, or cannot be decoded, with its number.
         """
-        return _split_lines(self.path, chain([self.head], self.rest), self.line_end)
+        lines = _split_lines(self.path, chain([self.head], self.rest), self.line_end)
+        # Files that were joined have the mark of each in the middle.
+        return (line.removeprefix(_MARK) for line in lines)
 
 
 def read_lines(path: Path, encoding: str | None = None) -> Iterator[str]:
@@ -119,7 +134,7 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[Text]:
         DataError: the file cannot be opened or decoded, or holds NUL bytes, with the line.
         OptionError: there is no such encoding.
     """
-    given = None if encoding is None else _known_encoding(encoding)
+    given = None if encoding is None else known_encoding(encoding)
     with open_file(path) as file:
         pieces = _pieces(path, file)
         head = next(pieces, b"")
@@ -135,62 +150,15 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[Text]:
                 f"{found.removesuffix('-le').removesuffix('-be').upper()}. "
                 "Leave the encoding out."
             )
-        used = found or given or _UTF8
-        _check_mark(path, head, used)
+        used = found or given or UTF8
+        check_mark(path, head, used)
         chunks = _decode(path, chain([head[len(mark) :]], pieces), used)
         yield Text(
-            path=path, head=next(chunks, ""), rest=chunks, notes=_notes(path, head, given, found)
+            path=path,
+            head=next(chunks, ""),
+            rest=chunks,
+            notes=encoding_notes(path, head, given, found),
         )
-
-
-def _known_encoding(name: str) -> str:
-    try:
-        "a".encode(name)  # refuses what is no encoding of text, such as base64
-        return codecs.lookup(name).name
-    except (LookupError, ValueError) as error:
-        raise OptionError(
-            f"Expected the name of an encoding, such as cp1252 or utf-16, but found {name!r}."
-            f"{did_you_mean(name, [*aliases, *aliases.values()])}"
-        ) from error
-
-
-def _check_mark(path: Path, head: bytes, encoding: str) -> None:
-    """Refuse UTF-16 that does not say so: its every other byte is NUL where text is Latin."""
-    if encoding.startswith(("utf-16", "utf-32")):
-        return
-    halves = [head[::2], head[1::2]]
-    for place, name in ((1, "utf-16-le"), (0, "utf-16-be")):
-        full, other = halves[place].count(0), halves[1 - place].count(0)
-        if full > len(halves[place]) / 3 and other < full / 10:
-            raise DataError(
-                f"Expected {_spoken(encoding)}, but {path} seems to be UTF-16 without a mark. "
-                f"Save it again as UTF-8, or give its encoding, as --encoding {name}."
-            )
-
-
-def _notes(path: Path, head: bytes, given: str | None, found: str | None) -> tuple[str, ...]:
-    if given is None and found not in (None, _UTF8):
-        return (f"{path.name}: read as {_spoken(str(found))}, as its first bytes say.",)
-    if given not in (None, _UTF8, "ascii") and not head.isascii() and _is_utf8(head):
-        return (
-            f"{path.name}: read as {given}, but it is valid UTF-8 too. If letters look wrong, "
-            "leave the encoding out.",
-        )
-    return ()
-
-
-def _is_utf8(head: bytes) -> bool:
-    try:
-        codecs.getincrementaldecoder(_UTF8)().decode(head)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _spoken(encoding: str) -> str:
-    """Return an encoding's name as people write it: UTF-8, but cp1252."""
-    name = encoding.removesuffix("-le").removesuffix("-be")
-    return name.upper() if name.startswith("utf") else name
 
 
 def _decode(path: Path, pieces: Iterable[bytes], encoding: str) -> Iterator[str]:
@@ -232,13 +200,13 @@ def _undecodable(
         mark = (end or _line_end(good.decode(encoding, "replace"))).encode("ascii")
         line = lines + good.decode(encoding, "replace").count(mark.decode("ascii")) + 1
         start = column + len(good) if mark not in good else len(good) - good.rindex(mark) - 1
-        place = f" at column {start + 1}" if encoding == _UTF8 else ""
+        place = f" at column {start + 1}" if encoding == UTF8 else ""
         found = f"line {line} of {path} holds the byte 0x{wrong:02x}{place}"
-    if known and encoding == _UTF8:
-        remedy = "Save the file again as UTF-8."
+    if known and encoding == UTF8:
+        remedy = f"Save it again as UTF-8, or name its encoding with --encoding, such as {LIKELY}."
     else:
         remedy = "Give another encoding, or save the file again as UTF-8."
-    return DataError(f"Expected {_spoken(encoding)}, but {found}. {remedy}")
+    return DataError(f"Expected {spoken(encoding)}, but {found}. {remedy}")
 
 
 def _line_end(head: str) -> str:
@@ -337,8 +305,7 @@ def _open(path: Path, state: os.stat_result) -> BinaryIO:
     opener = _OPENERS.get(path.suffix.lower())
     if opener is None:
         return path.open("rb")
-    limit = max(_UNPACKED, _RATIO * state.st_size)
-    return cast(BinaryIO, BufferedReader(_Unpacked(path, opener(path), limit), _CHUNK))
+    return cast(BinaryIO, BufferedReader(_Unpacked(path, opener(path), _limit(state)), _CHUNK))
 
 
 class _Unpacked(RawIOBase):
@@ -360,16 +327,45 @@ class _Unpacked(RawIOBase):
             raise broken_compression(self._path) from error
         self._left -= len(content)
         if self._left < 0:
-            raise DataError(
-                f"Expected a file that unpacks to {self._limit / 2**20:,.0f} MiB at most, as text "
-                f"of its size does, but {self._path} is larger. Unpack it, and check what it holds."
-            )
+            raise _unpacks_too_far(self._path, self._limit)
         buffer[: len(content)] = content
         return len(content)
 
     def close(self) -> None:
         self._packed.close()
         super().close()
+
+
+def _unpacks_too_far(path: Path, limit: int) -> DataError:
+    return DataError(
+        f"Expected a file that unpacks to {limit / 2**20:,.0f} MiB at most, as text of its size "
+        f"does, but {path} is larger. Unpack it, and check what it holds."
+    )
+
+
+def check_unpacked(path: Path) -> None:
+    """Unpack a compressed file once for nothing: that costs little beside reading its rows.
+
+    Else a file of a few kilobytes is read for minutes before it is refused.
+
+    Raises:
+        DataError: it is damaged, or unpacks to far more than text does.
+    """
+    if path.suffix.lower() not in _OPENERS:
+        return
+    if path.suffix.lower() == ".zip":
+        limit = _limit(path.stat())
+        if find_member(path).file_size > limit:
+            raise _unpacks_too_far(path, limit)
+        return
+    with open_file(path) as file:
+        while file.read(_CHUNK):
+            pass
+
+
+def _limit(state: os.stat_result) -> int:
+    """Return the bytes that a compressed file may unpack to."""
+    return max(_UNPACKED, _RATIO * state.st_size)
 
 
 def _pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
@@ -385,6 +381,14 @@ def _pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
 
 def broken_compression(path: Path) -> DataError:
     """Return the error for a compressed file that cannot be unpacked."""
+    program, mark = _BEGINNINGS.get(path.suffix.lower(), ("", b""))
+    with path.open("rb") as file:
+        is_packed = file.read(len(mark)) == mark
+    if not is_packed:
+        return DataError(
+            f"Expected a {path.suffix} file, but {path} is not packed with {program}. Rename it "
+            "to what it is."
+        )
     return DataError(
         f"Expected a whole {path.suffix} file, but {path} is damaged or cut short. "
         "Copy or download it again."

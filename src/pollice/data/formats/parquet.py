@@ -90,10 +90,11 @@ def stream_parquet(path: Path, choose: Choose) -> StreamedTable:
 
 
 def values_of(path: Path, name: str, column: Any) -> list[Any]:
-    """Return a column as Python values; dates and times as text."""
+    """Return a column as Python values; dates and times as text, as they are read as labels."""
+    values = column_values(path, name, column)
     if pa.types.is_temporal(column.type):
-        column = column.cast(pa.string())
-    return column_values(path, name, column)
+        return [None if value is None else str(value) for value in values]
+    return values
 
 
 @contextmanager

@@ -29,13 +29,16 @@ def columns_of_records(
         raise empty_table(path)
     annotated = read_annotations(records)
     kept = [numbers[row] for row in annotated.rows]
-    rows = [_unwrapped(record) for record in annotated.records]
-    chosen = choose(list(dict.fromkeys(name for record in rows for name in _names(record))))
-    values = {name: [_value(record, name) for record in rows] for name in chosen}
+    rows = [unwrapped(record) for record in annotated.records]
+    chosen = choose(
+        list(dict.fromkeys(name for record in rows for name in names_of_record(record)))
+    )
+    values = {name: [value_of_record(record, name) for record in rows] for name in chosen}
     return Columns(path=path, values=values, numbers=kept, unit=unit, notes=annotated.notes)
 
 
-def _unwrapped(record: Record) -> Record:
+def unwrapped(record: Record) -> Record:
+    """Return a record with the columns that an annotation tool keeps in an object within it."""
     for wrapper in _WRAPPERS:
         inner = record.get(wrapper)
         if isinstance(inner, dict):
@@ -43,14 +46,16 @@ def _unwrapped(record: Record) -> Record:
     return record
 
 
-def _names(record: Record) -> Iterator[str]:
+def names_of_record(record: Record) -> Iterator[str]:
+    """Yield the names of a record's columns; a value within an object is ``outer.inner``."""
     for name, value in record.items():
         yield name
         if isinstance(value, dict):
             yield from (f"{name}.{inner}" for inner in value)
 
 
-def _value(record: Record, name: str) -> Any:
+def value_of_record(record: Record, name: str) -> Any:
+    """Return the value of a column; None where the record has none."""
     if name in record or "." not in name:
         return record.get(name)
     for outer, value in record.items():

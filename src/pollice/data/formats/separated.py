@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-from pollice.data.formats.columns import Choose, Columns, TextOptions, empty_table
+from pollice.data.formats.columns import Choose, Columns, TextOptions, empty_table, title_above
 from pollice.data.formats.dialects import (
     NAMES,
     NOTHING,
@@ -20,6 +20,8 @@ from pollice.data.formats.dialects import (
     SwallowedRows,
     find_separator,
     looks_like_row,
+    name_of,
+    names_below,
     said_separator,
     survey_rows,
 )
@@ -216,12 +218,12 @@ class _Attempt:
         header = next((row for row in rows if any(map(str.strip, row[1]))), None)
         if header is None:
             raise empty_table(text.path)
-        names = [name.strip() for name in header[1]]
+        names = [name_of(name) for name in header[1]]
         if self.options.column_names is not None:
             names = _given_names(text.path, self.options.column_names, header[1])
             rows = chain([header], rows)
         ahead = list(islice(rows, _AHEAD))
-        chosen = self._chosen(text.path, names, [cells for _, cells, _ in ahead])
+        chosen = self._chosen(text.path, names, ahead)
         skipped = survey_rows([cells for _, cells, _ in ahead])
         if skipped and self.options.column_names is None:
             ahead = ahead[skipped:]
@@ -257,14 +259,18 @@ class _Attempt:
         if not self.lenient:
             check.end()
 
-    def _chosen(
-        self, path: Path, names: Sequence[str], rows: Sequence[Sequence[str]]
-    ) -> Sequence[str]:
-        """Return the chosen columns; say so if the names are a row already, or stand twice."""
+    def _chosen(self, path: Path, names: Sequence[str], ahead: Sequence[Row]) -> Sequence[str]:
+        """Return the chosen columns; say so if the names are a row already, or come twice."""
+        rows = [cells for _, cells, _ in ahead]
         try:
             chosen = self.choose(names)
         except DataError as error:
-            if self.options.column_names is not None or not looks_like_row(names, rows):
+            if self.options.column_names is not None:
+                raise
+            below = names_below(self.choose, self._cells(ahead))
+            if below is not None:
+                raise title_above(path, f"line {below}") from error
+            if not looks_like_row(names, rows):
                 raise
             found = ", ".join(map(_shortened, names[:_SHOWN_CELLS]))
             raise DataError(
@@ -279,6 +285,13 @@ class _Attempt:
                 f"named {twice!r}. Rename them."
             )
         return chosen
+
+    def _cells(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[str]]]:
+        """Yield rows with their cells; below a title without separators, lines are not split."""
+        for number, cells, _ in rows:
+            yield number, cells
+            if len(cells) == 1:
+                yield from ((number, cells[0].split(mark)) for mark in NAMES)
 
 
 def _dialect_notes(path: Path, dialect: Dialect, usual: str) -> Iterator[str]:

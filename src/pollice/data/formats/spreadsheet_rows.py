@@ -56,8 +56,27 @@ def _read(workbook: CalamineWorkbook, wanted: str) -> tuple[dict[str, Any], list
     for name in [wanted] if wanted in names else [] if wanted else shown or names:
         rows = list(_rows(workbook, name))
         if len(rows) > 1 or wanted:
-            return {"sheets": names, "taken": name}, rows
-    return {"sheets": names, "taken": None}, []
+            merged = _fill_merged(workbook, name, rows)
+            return {"sheets": names, "taken": name, "merged": merged}, rows
+    return {"sheets": names, "taken": None, "merged": 0}, []
+
+
+def _fill_merged(workbook: CalamineWorkbook, name: str, rows: list[Any]) -> int:
+    """Give each row of cells that were merged over rows their value; return how many got one."""
+    sheet = workbook.get_sheet_by_name(name)
+    first = (sheet.start or (0, 0))[1]  # rows begin with the first column that is used
+    by_number = dict(rows)
+    filled = 0
+    for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
+        place = left - first
+        if left != right or top + 1 not in by_number or place < 0:
+            continue
+        for number in range(top + 2, bottom + 2):
+            row = by_number.get(number)
+            if row is not None and place < len(row) and row[place] == "":
+                row[place] = by_number[top + 1][place]
+                filled += 1
+    return filled
 
 
 def _rows(workbook: CalamineWorkbook, name: str) -> Iterator[tuple[int, list[Any]]]:

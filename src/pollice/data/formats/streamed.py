@@ -3,13 +3,14 @@
 Knows nothing about formats, and nothing about what a column means.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pollice.data.formats.columns import Columns
+from pollice.data.formats.columns import PLAIN, Columns
 
 _MOST_VALUES = 10_000
 
@@ -62,21 +63,30 @@ class ValueCounts:
 
 
 def strings_of(path: Path, values: Sequence[Any]) -> list[str | None]:
-    """Return values as strings, as `Columns.strings` does; None for lists, objects and bytes."""
-    plain = [value if isinstance(value, str | bool | int | float) else None for value in values]
+    """Return values as strings, as `Columns.strings` does; None for objects and bytes.
+
+    A list of plain values is written as in JSON, as a list of labels is.
+    """
+    plain = [_plain(value) for value in values]
     return Columns(
         path=path, values={"": plain}, numbers=range(1, len(plain) + 1), unit="row"
     ).strings("")
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+        return json.dumps([str(item) for item in value], ensure_ascii=False)
+    return value if isinstance(value, PLAIN) else None
+
+
 def different_names(names: Sequence[str]) -> list[str]:
     """Return a name for every column: one without gets its place, one of a name twice a number."""
-    found: list[str] = []
+    found: dict[str, None] = {}  # ordered, and fast where columns are many
     for place, name in enumerate(names, start=1):
         unique = name or f"column {place}"
         number = 2
         while unique in found:
             unique = f"{name or f'column {place}'} {number}"
             number += 1
-        found.append(unique)
-    return found
+        found[unique] = None
+    return list(found)

@@ -36,6 +36,9 @@ def find_member(path: Path) -> zipfile.ZipInfo:
     visible = [member for member in members if not member.is_dir() and _is_visible(member)]
     known = (*suffixes.TABLES, suffixes.LINES)
     tables = [member for member in visible if Path(member.filename.lower()).suffix in known]
+    # A README.txt often lies beside the table.
+    others = [m for m in tables if not m.filename.lower().endswith(suffixes.LINES)]
+    tables = others or tables
     if len(tables) == 1:
         return tables[0]
     if tables:
@@ -43,10 +46,28 @@ def find_member(path: Path) -> zipfile.ZipInfo:
             f"Expected one table in {path}, but found {_names(tables)}. "
             "Unpack it, and name one of them or their folder."
         )
+    hidden = "only hidden files" if members else "nothing"
     raise DataError(
-        f"Expected a table in {path}, but found {_names(visible) or 'nothing'}. "
+        f"Expected a table in {path}, but found {_names(visible) or hidden}. "
         f"Put one file in it that ends in {', '.join(known)}."
     )
+
+
+def say_member(path: Path) -> str:
+    """Return a sentence on what is read of a zip file, and what is not.
+
+    Raises:
+        DataError: as `find_member`.
+    """
+    member = find_member(path)
+    with zipfile.ZipFile(path) as archive:
+        others = [
+            other
+            for other in archive.infolist()
+            if other.filename != member.filename and not other.is_dir() and _is_visible(other)
+        ]
+    rest = f", and not {_names(others)}" if others else ""
+    return f"{path.name}: {member.filename} in it is read{rest}."
 
 
 def open_member(path: Path) -> io.BytesIO:
@@ -71,7 +92,9 @@ def open_member(path: Path) -> io.BytesIO:
 
 
 def _is_visible(member: zipfile.ZipInfo) -> bool:
-    return not any(map(suffixes.is_hidden, PurePosixPath(member.filename).parts))
+    parts = PurePosixPath(member.filename).parts
+    # A member is never written to a place of its own name, so `..` leads nowhere.
+    return not any(suffixes.is_hidden(part) for part in parts if part != "..")
 
 
 def _names(members: list[zipfile.ZipInfo]) -> str:
