@@ -479,3 +479,11 @@ def test_truth_values_written_in_two_ways_are_said(tmp_path: Path) -> None:
     )
     names = {"0": "false", "1": "true", "false": "false", "true": "true"}
     assert read(tmp_path, labels, label_names=names).label_names == ("false", "true")
+
+
+def test_cells_of_label_studio_in_csv_are_lists(tmp_path: Path) -> None:
+    one = '{"choices": ["pos"]}'
+    dataset = read(tmp_path, [one, '{"choices": ["neg"]}'])
+    assert dataset.labels == ("pos", "neg")
+    two = '{"choices": ["pos", "neg"]}'
+    assert lists_of([one, two, '{"rating": 3}']) == {one: ("pos",), two: ("pos", "neg")}
