@@ -422,3 +422,26 @@ def test_a_damaged_folder_of_datasets(tmp_path: Path, name: str, content: str, f
         root,
         f"Expected what save_to_disk writes, but {root / name} {found}. Save the data set again.",
     )
+
+
+@pytest.mark.parametrize("numbers", [(0, 2), (1, 3)])
+def test_missing_pieces_are_said(tmp_path: Path, numbers: tuple[int, int]) -> None:
+    """A download that was cut short is no whole data set. Some count their pieces from 1."""
+    write(tmp_path, **{f"train-{number:05}-of-00003.csv": CSV for number in numbers})
+    assert read_dataset(str(tmp_path)).notes[1] == (
+        f"Of the 3 pieces train in {tmp_path}, these numbers are missing: {numbers[0] + 1}. Fetch "
+        "them, if their rows should count."
+    )
+
+
+def test_many_missing_pieces_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, **{"train-0-of-9.csv": CSV, "train-1-of-9.csv": CSV})
+    assert (
+        f"Of the 9 pieces train in {tmp_path}, these numbers are missing: 2, 3, 4, 5, 6 and 2 "
+        "more. Fetch them, if their rows should count." in read_dataset(str(tmp_path)).notes
+    )
+
+
+def test_texts_whose_names_are_in_capitals_are_read(tmp_path: Path) -> None:
+    write(tmp_path, **{"pos/A.TXT": "warm", "neg/B.Txt": "cold"})
+    assert read_dataset(str(tmp_path)).texts == ("cold", "warm")

@@ -101,6 +101,10 @@ def test_zeros_before_a_code_stay_where_other_labels_are_words(tmp_path: Path) -
         ("1.10", False, "1.10"),
         ("v1.0", False, "v1.0"),
         ("De\u0301c\u0327u", False, "D\u00e9\u00e7u"),
+        ("\u0661", False, "1"),
+        ("\u0664\u066b\u0665", True, "4.5"),
+        ("\uff11\uff10", False, "10"),
+        ("\u0967 star", False, "\u0967 star"),
     ],
 )
 def test_a_label_has_one_spelling(label: str, plain: bool, spelled: str) -> None:
@@ -144,6 +148,17 @@ def test_words_for_none_are_labels_among_words(tmp_path: Path) -> None:
         "none. To keep such rows, name every label: --label-names nan=NAME,...",
         f"The labels 'NA' (1 row) and 'None' (1 row) in {source} count as any other, since the "
         "other labels are words. To leave such rows out: --drop-label NA --drop-label None.",
+    )
+
+
+@pytest.mark.parametrize("sign", ["-", "--", "?", "missing", "Unlabelled"])
+def test_signs_for_none_are_said_among_words_and_left_out_among_numbers(
+    tmp_path: Path, sign: str
+) -> None:
+    assert read(tmp_path, ["1", "2", sign]).dropped == {"no label": 1}
+    assert read(tmp_path, ["good", "bad", sign]).notes[1:] == (
+        f"The label {sign!r} (1 row) in {tmp_path / 'data.csv'} counts as any other, since the "
+        f"other labels are words. To leave such rows out: --drop-label {sign}.",
     )
 
 
@@ -228,6 +243,14 @@ def test_joined_labels_are_known_by_their_parts(separator: str) -> None:
 
 def test_labels_without_a_single_part_are_joined_if_parts_recur() -> None:
     assert len(joined_labels(["food,staff", "staff,room", "room,food"])) == 3
+
+
+@pytest.mark.parametrize("separator", ["/", " / ", " & ", "+", " and "])
+def test_signs_that_names_have_join_labels_only_if_all_parts_are_labels(separator: str) -> None:
+    joined = f"food{separator}Staff"
+    assert joined_labels(["food", "staff", joined]) == {joined: ("food", "Staff")}
+    assert joined_labels(["food", joined]) == {}
+    assert joined_labels([joined, f"staff{separator}food"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -421,3 +444,46 @@ def test_labels_of_texts_to_judge_are_never_refused(tmp_path: Path) -> None:
     named = read_texts(source, ReadOptions(label_names={"0": "neg"}), known=("neg", "pos"))
     assert named.gold == ("pos", "neg", None, None, "neg", None)
     assert read_texts(source, ReadOptions(label_column="none")).gold is None
+
+
+def test_numbers_with_a_decimal_comma_are_not_taken_for_two_labels(tmp_path: Path) -> None:
+    """Where 4 and 5 are labels too, nobody but a person can tell what 4,5 is."""
+    labels = ["4", "5", "4,5", "5"]
+    refuses(
+        tmp_path,
+        labels,
+        "Expected one label for each text, but {source} has labels such as '4,5': numbers with a "
+        "decimal comma, or two labels. For numbers, make labels of them, as with --rating-bins "
+        '"negative<3<=positive", or count each as a label with --several-labels keep; for two '
+        "labels, --several-labels drop leaves such rows out.",
+    )
+    assert read(tmp_path, labels, rating_bins="bad<4.5<=good").labels == (
+        *("bad", "good", "good", "good"),
+    )
+    assert read(tmp_path, labels, several_labels="keep").labels == ("4", "5", "4,5", "5")
+
+
+def test_ratings_in_percent_are_binned(tmp_path: Path) -> None:
+    dataset = read(tmp_path, ["10%", "90 %", "55,5%"], rating_bins="bad<50<=good")
+    assert dataset.labels == ("bad", "good", "good")
+
+
+def test_truth_values_written_in_two_ways_are_said(tmp_path: Path) -> None:
+    labels = ["true", "false", "1", "0"]
+    dataset = read(tmp_path, labels)
+    assert dataset.label_names == ("0", "1", "false", "true")
+    assert dataset.notes[1:] == (
+        f"The labels '0', '1', 'false', 'true' in {tmp_path / 'data.csv'} are truth values as "
+        "words and as numbers, but count as different labels. To make them one: --label-names "
+        "0=false,1=true,false=false,true=true.",
+    )
+    names = {"0": "false", "1": "true", "false": "false", "true": "true"}
+    assert read(tmp_path, labels, label_names=names).label_names == ("false", "true")
+
+
+def test_cells_of_label_studio_in_csv_are_lists(tmp_path: Path) -> None:
+    one = '{"choices": ["pos"]}'
+    dataset = read(tmp_path, [one, '{"choices": ["neg"]}'])
+    assert dataset.labels == ("pos", "neg")
+    two = '{"choices": ["pos", "neg"]}'
+    assert lists_of([one, two, '{"rating": 3}']) == {one: ("pos",), two: ("pos", "neg")}

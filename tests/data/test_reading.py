@@ -338,3 +338,35 @@ def test_a_hub_name_needs_its_revision() -> None:
         SourceError, match=r"^A dataset on the Hub is named hub:owner/name@revision"
     ):
         read_dataset("hub:owner/name")
+
+
+def test_a_label_of_the_first_row_alone_is_said(tmp_path: Path) -> None:
+    """A second line of names, as some survey tools write it, is read as a row."""
+    rows = "warm,pos\nfine,pos\ncold,neg\nold,neg\n"
+    source = write(tmp_path, f"text,label\nWhat do you think?,Overall\n{rows}")
+    assert read_dataset(source).notes[1:] == (
+        f"The label 'Overall' of the first row of {source} is that of no other row. If that row is "
+        "a second line of names, as survey tools write it, leave it out: --drop-label 'Overall'.",
+    )
+    assert len(read_dataset(write(tmp_path, f"text,label\n{rows}")).notes) == 1
+
+
+def test_what_was_decided_is_said_before_labels_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sentence tells why there is only one label."""
+    source = write(tmp_path, "text,label\nwarm,pos\ncold,nan\n")
+    with caplog.at_level("INFO", logger="pollice"), pytest.raises(DataError):
+        read_dataset(source)
+    assert (
+        f"The label 'nan' (1 row) in {source} counts as no label, since programs write it for "
+        "none. To keep such rows, name every label: --label-names nan=NAME,..." in caplog.messages
+    )
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    fails(
+        "",
+        "Expected a file, a folder, hub:owner/name@revision or a data set of the catalogue, but "
+        "there is no ''. Check the name.",
+    )

@@ -540,3 +540,31 @@ def test_an_option_that_changes_no_result_may_differ_in_a_folder(
         f"{run} holds another experiment: methods.free.ngrams is 1 there and 2 here. "
         "Name another folder with --out, or delete it.",
     )
+
+
+def test_what_was_read_stands_in_every_report(opinions: Path, tmp_path: Path) -> None:
+    """Files, columns and rows left out, those of the test source too."""
+    opinions.write_text(opinions.read_text() + "a text without a label,\n")
+    test = tmp_path / "test.csv"
+    test.write_text(opinions.read_text().replace("film", "movie"))
+    source = DataSource(source=str(opinions), test=str(test))
+    run = tmp_path / "run"
+    report = run_experiment(Experiment(data=source, methods={"baseline": {}}), run)
+    notes = (
+        "opinions.csv: texts from the column 'text', labels from the column 'label'.",
+        "test.csv: texts from the column 'text', labels from the column 'label'.",
+    )
+    assert (report.data.notes, report.data.dropped) == (notes, {"no label": 2})
+    held = json.loads((run / "report.json").read_text())["data"]
+    assert (held["notes"], held["dropped"]) == ([*notes], {"no label": 2})
+    for name in ("report.html", "report.md"):
+        assert "How the data were read" in (run / name).read_text()
+
+
+def test_a_folder_of_a_version_that_kept_no_notes_goes_on(opinions: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_experiment(experiment(opinions), run)
+    facts = json.loads((run / "data.json").read_text())
+    del facts["notes"]
+    (run / "data.json").write_text(json.dumps(facts | {"dropped": {"no label": 5}}))
+    assert run_experiment(experiment(opinions), run).data.dropped == {}

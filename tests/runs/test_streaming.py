@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -359,3 +360,42 @@ def test_a_sheet_of_too_many_rows_is_refused() -> None:
     )
     with pytest.raises(PredictionsError, match=f"^{re.escape(said)}$"):
         part_format(".xlsx", COLUMNS, None, 2_000_000, raw_cells=False)
+
+
+def test_json_has_no_nan(saved: Path, tmp_path: Path) -> None:
+    """Neither of the input's columns: other programs refuse such a line."""
+    table = pa.table({"text": ["warm soup", "cold soup"], "score": [float("nan"), float("inf")]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    predict(saved, tmp_path / "a.parquet", tmp_path / "out.jsonl")
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail)["score"] for line in lines] == [None, None]
+
+
+def test_a_column_whose_name_is_a_formula_is_disarmed(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text,"=1+1"\nwarm soup,2\n')
+    predict(saved, tmp_path / "a.csv", tmp_path / "out.csv")
+    assert "'=1+1" in (tmp_path / "out.csv").read_text().splitlines()[0]
+
+
+def test_lists_are_written_into_cells_of_a_sheet(saved: Path, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["warm soup"], "tags": [["a", "b"]]}), tmp_path / "a.parquet")
+    predict(saved, tmp_path / "a.parquet", tmp_path / "out.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "out.xlsx").active
+    names, values = sheet.iter_rows(values_only=True)
+    assert dict(zip(names, values, strict=True))["tags"] == '["a", "b"]'
+
+
+def test_links_and_pipes_in_a_folder_of_tables_are_said(
+    saved: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.csv").write_text("text\nwarm soup\n")
+    (tmp_path / "other.csv").write_text("text\ncold soup\n")
+    (folder / "b.csv").symlink_to(tmp_path / "other.csv")
+    with caplog.at_level("INFO", logger="pollice"):
+        predict(saved, folder, tmp_path / "out.csv")
+    assert f"In {folder}, 1 link leads out of the folder, so not followed: b.csv." in (
+        caplog.messages
+    )
+    assert len(read_csv(tmp_path / "out.csv")) == 1

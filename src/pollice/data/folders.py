@@ -138,7 +138,8 @@ def find_tables(
     _check_pieces(listing, found)
     read = {table.path for table in found}
     unread = [listing.relative(file) for file in tables if file not in read]
-    return found, (_files_note(listing, found, unread),) if found else ()
+    notes = (_files_note(listing, found, unread),) if found else ()
+    return found, (*notes, *_missing_pieces(listing, found))
 
 
 def find_part_lines(listing: Listing) -> list[TableFile]:
@@ -205,6 +206,29 @@ def _check_pieces(listing: Listing, tables: Sequence[TableFile]) -> None:
                 f"Expected one table for the part {part} in {listing.root}, or numbered pieces "
                 f"such as train-00000-of-00002.csv, but found {shown}{more}. Name one of them, or "
                 "move the others away."
+            )
+
+
+_PIECE = re.compile(r"(.*-)([0-9]+)-of-([0-9]+)")
+_MOST_PIECES = 100_000  # names that promise more are not names of pieces
+
+
+def _missing_pieces(listing: Listing, tables: Sequence[TableFile]) -> Iterator[str]:
+    """Say which pieces are not there of those that the names promise."""
+    numbers: dict[tuple[str, int], set[int]] = {}
+    for table in tables:
+        found = _PIECE.match(listing.relative(table.path))
+        if found and int(found[3]) <= _MOST_PIECES:
+            numbers.setdefault((found[1], int(found[3])), set()).add(int(found[2]))
+    for (name, total), there in numbers.items():
+        first = int(total in there)  # some count from 1
+        missing = [number for number in range(first, total + first) if number not in there]
+        if missing:
+            more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+            yield (
+                f"Of the {total:,} pieces {name.rstrip('-')} in {listing.root}, these numbers are "
+                f"missing: {', '.join(map(str, missing[:_SHOWN]))}{more}. Fetch them, if their "
+                "rows should count."
             )
 
 

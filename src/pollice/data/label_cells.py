@@ -60,7 +60,9 @@ def _quoted_items(label: str) -> tuple[str, ...] | None:
     if len(label) < 2 or _BRACKETS.get(label[0]) != label[-1]:
         return None
     inner = label[1:-1]
-    items = _json_items(label) or [
+    if listed := _json_items(label):
+        return tuple(item.strip() for item in listed if item.strip())
+    items = [
         re.sub(r"\\(.)", r"\1", match[1] or match[2] or "") for match in _QUOTED.finditer(inner)
     ]
     # NumPy writes no commas between the items.
@@ -74,6 +76,8 @@ def _json_items(label: str) -> list[str]:
         items = json.loads(label)
     except (ValueError, RecursionError):
         return []
+    if isinstance(items, dict) and [*items] == ["choices"]:  # Label Studio's cells in CSV
+        items = items["choices"]
     strings = isinstance(items, list) and all(isinstance(item, str) for item in items)
     return items if strings else []
 

@@ -48,7 +48,7 @@ def find_texts(listing: Listing) -> tuple[list[TextFile], tuple[str, ...]]:
             part=PART_NAMES[path.parts[0]] if depth == 3 else None,
         )
         for file, path in inner
-        if path.suffix == LINES and path.parts[-2] not in _UNLABELLED_FOLDERS
+        if path.suffix.lower() == LINES and path.parts[-2] not in _UNLABELLED_FOLDERS
     ]
     _check_sizes(listing, texts)
     return texts, tuple(_notes(inner)) if texts else ()
@@ -60,7 +60,7 @@ def _notes(inner: list[tuple[Path, Path]]) -> Iterator[str]:
     )
     if unlabelled:
         yield f"Not read, since their texts have no label: {', '.join(unlabelled)}."
-    others = [path.as_posix() for _, path in inner if path.suffix != LINES]
+    others = [path.as_posix() for _, path in inner if path.suffix.lower() != LINES]
     if others:
         yield (
             f"{counted(len(others), 'file')} in the folders of labels not read, since only .txt "

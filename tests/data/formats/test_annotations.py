@@ -177,3 +177,16 @@ def test_the_accepted_choice_is_the_label(tmp_path: Path) -> None:
     ]
     dataset = read_dataset(write(tmp_path, records))
     assert (dataset.labels, dataset.dropped) == (("pos", "neg"), {"no label": 1})
+
+
+def test_suggestions_alone_are_no_labels_and_the_refusal_says_so(tmp_path: Path) -> None:
+    records = [{**argilla_2("a", []), "responses": {}}, {**argilla_2("b", []), "responses": {}}]
+    source = write(tmp_path, records)
+    with pytest.raises(DataError) as raised:
+        read_dataset(source)
+    assert str(raised.value) == (
+        "Expected a label column named label, sentiment, category, class, polarity or alike in "
+        f"{source}, but its columns are text, fields, fields.text. Name it with --label-column "
+        "(in Python: label_column). Of 2 exported records, 2 have no answer of a person; "
+        "predictions and suggestions of models are not taken as labels."
+    )

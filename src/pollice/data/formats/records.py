@@ -9,6 +9,7 @@ from typing import Any
 
 from pollice.data.formats.annotations import read_annotations
 from pollice.data.formats.columns import Choose, Columns, empty_table
+from pollice.errors import DataError
 
 Record = Mapping[str, Any]
 _WRAPPERS = ("data", "fields", "inputs", "row")
@@ -30,9 +31,14 @@ def columns_of_records(
     annotated = read_annotations(records)
     kept = [numbers[row] for row in annotated.rows]
     rows = [unwrapped(record) for record in annotated.records]
-    chosen = choose(
-        list(dict.fromkeys(name for record in rows for name in names_of_record(record)))
-    )
+    names = list(dict.fromkeys(name for record in rows for name in names_of_record(record)))
+    try:
+        chosen = choose(names)
+    except DataError as error:
+        if not annotated.notes:
+            raise
+        # Such as that no person answered, which is why no column of labels is there.
+        raise type(error)(" ".join([str(error), *annotated.notes])) from error
     values = {name: [value_of_record(record, name) for record in rows] for name in chosen}
     return Columns(path=path, values=values, numbers=kept, unit=unit, notes=annotated.notes)
 
