@@ -214,6 +214,8 @@ _LEARN = {"platt": _learn_platt, "probe": _learn_probe}
 _NEEDED = {"platt": PLATT_LABELS, "probe": PROBE_LABELS}
 
 
+_BY_CHANCE = 4.0
+"""The square of two standard errors: rows drawn at random are seldom more one-sided."""
 _NOT_PROBED = (
     "probe was not tried, since many of the labelled rows are uncertain ones: what it learns from "
     "them can harm the others"
@@ -226,7 +228,9 @@ def _unfit(weights: FloatArray) -> tuple[str, ...]:
     With 100 rows as `pollice label` recommends them, 3 of 30 draws of film snippets took it and
     lost up to 5.2 points, though cross-validation on these rows said that it helps.
     """
-    return () if (weights == 1).all() else ("probe",)
+    # How far the share of uncertain rows is from a half, in standard errors, squared.
+    distance = len(weights) * float(weights.var())
+    return ("probe",) if distance > _BY_CHANCE else ()
 
 
 def _judge_others(step: str, free: Calibration, rows: _LabelledRows) -> Learn:
