@@ -445,3 +445,13 @@ def test_many_missing_pieces_are_counted(tmp_path: Path) -> None:
 def test_texts_whose_names_are_in_capitals_are_read(tmp_path: Path) -> None:
     write(tmp_path, **{"pos/A.TXT": "warm", "neg/B.Txt": "cold"})
     assert read_dataset(str(tmp_path)).texts == ("cold", "warm")
+
+
+def test_a_folder_without_any_of_these_says_what_it_has(tmp_path: Path) -> None:
+    """Such as the folder of one label, or texts of another format."""
+    write(tmp_path, **{"b.txt": "warm", "pos/a.md": "cold"})
+    fails(
+        tmp_path,
+        "Expected tables, or folders of .txt files such as train/positive, in "
+        f"{tmp_path}, but found only b.txt, pos/a.md. Name the folder that holds them.",
+    )

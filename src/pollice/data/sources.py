@@ -154,9 +154,12 @@ def read_rows(source: Source) -> Rows:
 
 def _nothing_found(listing: Listing) -> DataError:
     links = f" {' '.join(listing.notes)}" if listing.notes else ""
+    names = [listing.relative(file) for file in listing.files]
+    found = f"only {', '.join(names[:_SHOWN])}" if names else "none"
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return DataError(
         f"Expected tables, or folders of .txt files such as train/positive, in {listing.root}, "
-        f"but found none.{links} Name the folder that holds them."
+        f"but found {found}{more}.{links} Name the folder that holds them."
     )
 
 
