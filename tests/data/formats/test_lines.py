@@ -58,7 +58,7 @@ def test_encodings(
     assert columns.notes == notes
 
 
-@pytest.mark.parametrize("name", ["base64", "rot13", "nope", "a\0b", "cp1253x"])
+@pytest.mark.parametrize("name", ["base64", "rot13", "idna", "punycode", "nope", "a\0b", "cp1253x"])
 def test_what_is_no_encoding(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text\n")
