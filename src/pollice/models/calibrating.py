@@ -3,7 +3,7 @@
 Knows nothing about models: what scores the labels is a function.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -91,11 +91,7 @@ def calibrate(
         everything = learn(everything, rows)
     choice = Choice(step=step, reason="")
     if step == "auto":
-        tried = [name for name in learned if name not in _unfit(rows.weights)]
-        later = {name: _judge_others(name, free, rows) for name in tried}
-        choice = choose_step((base, present), later, codes, weights=rows.weights)
-        if len(tried) < len(learned):
-            choice = replace(choice, reason=f"{choice.reason}; {_NOT_PROBED}")
+        choice = _choose(free, (base, present), learned, rows)
     chosen: Any = choice.step
     done = replace(everything, step=chosen, reason=choice.reason, labels=len(labels), texts=texts)
     if known.prior:
@@ -212,6 +208,21 @@ def _learn_probe(known: Calibration, rows: _LabelledRows) -> Calibration:
 
 _LEARN = {"platt": _learn_platt, "probe": _learn_probe}
 _NEEDED = {"platt": PLATT_LABELS, "probe": PROBE_LABELS}
+
+
+def _choose(
+    free: Calibration,
+    present: tuple[str, FloatArray],
+    learned: Collection[str],
+    rows: _LabelledRows,
+) -> Choice:
+    """Return the last learned step that cross-validation on the labelled rows finds better."""
+    tried = [name for name in learned if name not in _unfit(rows.weights)]
+    later = {name: _judge_others(name, free, rows) for name in tried}
+    choice = choose_step(present, later, rows.codes, weights=rows.weights)
+    if len(tried) == len(learned):
+        return choice
+    return replace(choice, reason=f"{choice.reason}; {_NOT_PROBED}")
 
 
 _BY_CHANCE = 4.0
